@@ -1,0 +1,215 @@
+//! A delivery, the policy and what stands become a decision. Pure: everything it needs is told.
+use crate::domain::Timestamp;
+use crate::domain::id::{CommitSha, RunId};
+use crate::domain::incoming::{
+    Incoming, InstallationChange, Origin, PullRequest, Push, PushTarget, Repository,
+};
+use crate::domain::policy::Policy;
+use crate::domain::run::{Reason, Run, RunState, Trust};
+use crate::domain::verdict::Verdict;
+
+/// What is known when a delivery is decided.
+#[derive(Clone, Debug, Default)]
+pub struct Facts<'a> {
+    /// `github.owners`, in lower case.
+    pub owners: &'a [String],
+    /// Whether an earlier delivery had the same body: GitHub repeats a GUID, an attacker a body.
+    pub replay: Replay,
+    /// The policy of the pushed commit, once it was asked for.
+    pub policy: PolicyFact<'a>,
+    pub standing: Standing,
+}
+
+/// Whether the delivery's body came before under another GUID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replay {
+    #[default]
+    FirstSeen,
+    SeenBefore,
+}
+
+/// What is known of the policy of a pushed commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum PolicyFact<'a> {
+    /// Nobody has asked yet.
+    #[default]
+    Unasked,
+    Read(&'a Policy),
+    /// It cannot be understood; the run's gate will say why.
+    Unreadable,
+}
+
+/// The runs that matter to a delivery: those of the same repository and reason.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// The run of the same commit.
+    pub same: Option<Run>,
+    /// The run with the latest `occurred_at`.
+    pub newest: Option<Run>,
+    /// Those without a verdict or with a build that has not ended.
+    pub open: Vec<Run>,
+}
+
+/// What is to be done about a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing; the text says why, for the delivery's record.
+    Ignore(String),
+    /// Only the policy of this commit can tell: ask for it and decide again.
+    AskPolicy {
+        repository: Repository,
+        sha: CommitSha,
+    },
+    Start {
+        repository: Repository,
+        run: NewRun,
+        supersede: Vec<RunId>,
+    },
+    /// A superseded commit is the head again.
+    Revive {
+        repository: Repository,
+        run: RunId,
+        occurred_at: Timestamp,
+        supersede: Vec<RunId>,
+    },
+    /// A commit that keeps its run is the head again: what came in between is superseded.
+    Return {
+        run: RunId,
+        occurred_at: Timestamp,
+        supersede: Vec<RunId>,
+    },
+    Installation(InstallationChange),
+}
+
+/// A run to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    pub sha: CommitSha,
+    pub reason: Reason,
+    pub base: Option<CommitSha>,
+    pub occurred_at: Timestamp,
+    pub trust: Trust,
+}
+
+/// The reason whose runs are a delivery's [`Standing`], and its commit; `None` when it needs none.
+pub fn subject(incoming: &Incoming) -> Option<(&Repository, Reason, &CommitSha)> {
+    match incoming {
+        Incoming::Push(Push {
+            repository, target: PushTarget::Branch { branch, head }, ..
+        }) => Some((repository, Reason::Push(branch.clone()), head)),
+        Incoming::PullRequest(pull) => {
+            Some((&pull.repository, Reason::PullRequest(pull.number), &pull.head))
+        }
+        Incoming::Push(_) | Incoming::Installation(_) | Incoming::Ignored(_) => None,
+    }
+}
+
+/// Decides.
+pub fn decide(incoming: &Incoming, facts: &Facts<'_>) -> Decision {
+    match incoming {
+        Incoming::Ignored(why) => Decision::Ignore(why.clone()),
+        Incoming::Installation(change) => Decision::Installation(*change),
+        Incoming::Push(push) => decide_push(push, facts),
+        Incoming::PullRequest(pull) => decide_pull_request(pull, facts),
+    }
+}
+
+fn decide_push(push: &Push, facts: &Facts<'_>) -> Decision {
+    let (branch, head) = match &push.target {
+        PushTarget::Branch { branch, head } => (branch, head),
+        PushTarget::DeletedBranch { branch } => {
+            return Decision::Ignore(format!("branch {branch} was deleted"));
+        }
+        PushTarget::Tag => return Decision::Ignore("tags are not built".to_owned()),
+    };
+    if branch.as_str().starts_with("gh-readonly-queue/") {
+        return Decision::Ignore(format!("{branch} belongs to the merge queue"));
+    }
+    let default = &push.repository.default_branch;
+    if branch != default {
+        match facts.policy {
+            PolicyFact::Unasked => {
+                let (repository, sha) = (push.repository.clone(), head.clone());
+                return match refuse(&push.repository, facts) {
+                    Some(why) => Decision::Ignore(why),
+                    None => Decision::AskPolicy { repository, sha },
+                };
+            }
+            PolicyFact::Read(policy) if !policy.builds_branch(branch, default) => {
+                return Decision::Ignore(format!("branch {branch} is not in build.branches"));
+            }
+            PolicyFact::Read(_) | PolicyFact::Unreadable => {}
+        }
+    }
+    let run = NewRun {
+        sha: head.clone(),
+        reason: Reason::Push(branch.clone()),
+        base: push.before.clone(),
+        occurred_at: push.occurred_at,
+        trust: Trust::Trusted,
+    };
+    start(&push.repository, run, facts)
+}
+
+fn decide_pull_request(pull: &PullRequest, facts: &Facts<'_>) -> Decision {
+    let run = NewRun {
+        sha: pull.head.clone(),
+        reason: Reason::PullRequest(pull.number),
+        base: Some(pull.base.clone()),
+        occurred_at: pull.occurred_at,
+        trust: match pull.origin {
+            Origin::SameRepository => Trust::Trusted,
+            Origin::Fork => Trust::NeedsApproval,
+        },
+    };
+    start(&pull.repository, run, facts)
+}
+
+/// Why nothing of this repository or delivery may start a run.
+fn refuse(repository: &Repository, facts: &Facts<'_>) -> Option<String> {
+    let owner = repository.owner.as_str().to_ascii_lowercase();
+    if !facts.owners.contains(&owner) {
+        return Some(format!("{} is not in github.owners", repository.owner));
+    }
+    (facts.replay == Replay::SeenBefore)
+        .then(|| "the same body came before under another GUID".to_owned())
+}
+
+fn start(repository: &Repository, run: NewRun, facts: &Facts<'_>) -> Decision {
+    if let Some(why) = refuse(repository, facts) {
+        return Decision::Ignore(why);
+    }
+    let standing = &facts.standing;
+    if let Some(newer) = standing.newest.as_ref().filter(|newest| is_older(&run, newest)) {
+        return Decision::Ignore(format!("older than {}, which stands", newer.sha.short()));
+    }
+    let other = |open: &&Run| standing.same.as_ref().is_none_or(|same| same.id != open.id);
+    let supersede = standing.open.iter().filter(other).map(|open| open.id.clone()).collect();
+    match &standing.same {
+        None => Decision::Start { repository: repository.clone(), run, supersede },
+        Some(same) if was_superseded(same) => {
+            let (repository, occurred_at) = (repository.clone(), run.occurred_at);
+            Decision::Revive { repository, run: same.id.clone(), occurred_at, supersede }
+        }
+        Some(same) if standing.newest.as_ref().is_some_and(|newest| newest.id != same.id) => {
+            Decision::Return { run: same.id.clone(), occurred_at: run.occurred_at, supersede }
+        }
+        Some(same) => Decision::Ignore(format!("run {} tests this commit", same.id)),
+    }
+}
+
+fn was_superseded(run: &Run) -> bool {
+    matches!(run.state, RunState::Ended { verdict: Verdict::Superseded { .. }, .. })
+}
+
+/// GitHub's times have whole seconds; within one, the commit before tells the order. Two that name
+/// each other are a force push there and back: the one that arrives later is the way back.
+fn is_older(new: &NewRun, standing: &Run) -> bool {
+    let is_before = standing.base.as_ref() == Some(&new.sha) && standing.sha != new.sha;
+    let is_after = new.base.as_ref() == Some(&standing.sha);
+    new.occurred_at < standing.occurred_at
+        || (new.occurred_at == standing.occurred_at && is_before && !is_after)
+}
+
+#[cfg(test)]
+mod tests;

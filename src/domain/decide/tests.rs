@@ -1,0 +1,186 @@
+use super::*;
+use crate::domain::id::{InstallationId, RepositoryId};
+use crate::domain::incoming::Visibility;
+
+fn sha(digit: char) -> CommitSha {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+fn repository() -> Repository {
+    Repository {
+        id: RepositoryId(1),
+        owner: "Acme".parse().unwrap(),
+        name: "fleet".parse().unwrap(),
+        default_branch: "main".parse().unwrap(),
+        visibility: Visibility::Private,
+        installation: InstallationId(2),
+    }
+}
+
+fn push(branch: &str, head: char, before: char, at: i64) -> Incoming {
+    Incoming::Push(Push {
+        repository: repository(),
+        target: PushTarget::Branch { branch: branch.parse().unwrap(), head: sha(head) },
+        before: Some(sha(before)),
+        occurred_at: Timestamp(at),
+    })
+}
+
+fn standing_run(head: char, before: char, at: i64, state: RunState) -> Run {
+    Run {
+        id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+        repository: RepositoryId(1),
+        sha: sha(head),
+        reason: Reason::Push("main".parse().unwrap()),
+        base: Some(sha(before)),
+        occurred_at: Timestamp(at),
+        created_at: Timestamp(at),
+        problem: None,
+        waits: None,
+        state,
+    }
+}
+
+fn facts(owners: &[String], standing: Standing) -> Facts<'_> {
+    Facts { owners, standing, ..Facts::default() }
+}
+
+fn acme() -> Vec<String> {
+    vec!["acme".to_owned()]
+}
+
+fn ignored(decision: &Decision) -> &str {
+    let Decision::Ignore(why) = decision else { panic!("not ignored: {decision:?}") };
+    why
+}
+
+#[test]
+fn a_push_to_the_default_branch_starts_a_run() {
+    let owners = acme();
+    let decision = decide(&push("main", 'b', 'a', 10), &facts(&owners, Standing::default()));
+    let Decision::Start { run, supersede, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!((run.sha, run.base, run.trust), (sha('b'), Some(sha('a')), Trust::Trusted));
+    assert!(supersede.is_empty());
+}
+
+#[test]
+fn a_push_to_another_branch_is_decided_by_the_policy_of_its_commit() {
+    let owners = acme();
+    let asked = decide(&push("topic", 'b', 'a', 10), &facts(&owners, Standing::default()));
+    assert!(matches!(asked, Decision::AskPolicy { .. }));
+    let policy = Policy::default();
+    let told = Facts { policy: PolicyFact::Read(&policy), ..facts(&owners, Standing::default()) };
+    let decision = decide(&push("topic", 'b', 'a', 10), &told);
+    assert_eq!(ignored(&decision), "branch topic is not in build.branches");
+}
+
+#[test]
+fn a_stranger_s_repository_is_not_built() {
+    let owners = vec!["other".to_owned()];
+    let decision = decide(&push("main", 'b', 'a', 10), &facts(&owners, Standing::default()));
+    assert_eq!(ignored(&decision), "Acme is not in github.owners");
+}
+
+#[test]
+fn a_captured_body_under_a_fresh_guid_makes_no_second_run() {
+    let owners = acme();
+    let told = Facts { replay: Replay::SeenBefore, ..facts(&owners, Standing::default()) };
+    let decision = decide(&push("main", 'b', 'a', 10), &told);
+    assert_eq!(ignored(&decision), "the same body came before under another GUID");
+}
+
+#[test]
+fn a_newer_commit_supersedes_what_is_open() {
+    let owners = acme();
+    let open = standing_run('b', 'a', 10, RunState::Requested);
+    let standing = Standing { same: None, newest: Some(open.clone()), open: vec![open.clone()] };
+    let decision = decide(&push("main", 'c', 'b', 10), &facts(&owners, standing));
+    let Decision::Start { supersede, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!(supersede, [open.id]);
+}
+
+#[test]
+fn an_older_head_after_a_newer_one_is_not_tested() {
+    let owners = acme();
+    for (at, why) in [(9, "by its time"), (10, "by its parent, within one second")] {
+        let newest = standing_run('c', 'b', 10, RunState::Requested);
+        let standing = Standing { same: None, newest: Some(newest.clone()), open: vec![newest] };
+        let decision = decide(&push("main", 'b', 'a', at), &facts(&owners, standing));
+        assert!(ignored(&decision).starts_with("older than ccccccc"), "{why}");
+    }
+}
+
+#[test]
+fn a_force_push_back_to_a_superseded_commit_tests_it_anew() {
+    let owners = acme();
+    let gone = RunState::Ended { verdict: Verdict::Superseded { by: sha('c') }, at: Timestamp(11) };
+    let same = standing_run('b', 'a', 10, gone);
+    let mut open = standing_run('c', 'b', 11, RunState::Requested);
+    open.id = "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap();
+    let standing =
+        Standing { same: Some(same.clone()), newest: Some(open.clone()), open: vec![open.clone()] };
+    let decision = decide(&push("main", 'b', 'c', 12), &facts(&owners, standing));
+    assert_eq!(
+        decision,
+        Decision::Revive {
+            repository: repository(),
+            run: same.id,
+            occurred_at: Timestamp(12),
+            supersede: vec![open.id]
+        }
+    );
+}
+
+#[test]
+fn a_force_push_there_and_back_within_a_second_ends_where_it_began() {
+    let owners = acme();
+    let newest = standing_run('c', 'b', 10, RunState::Requested);
+    let standing = Standing { same: None, newest: Some(newest.clone()), open: vec![newest] };
+    let decision = decide(&push("main", 'b', 'c', 10), &facts(&owners, standing));
+    assert!(matches!(decision, Decision::Start { .. }), "{decision:?}");
+}
+
+#[test]
+fn a_force_push_back_to_a_tested_commit_supersedes_what_came_in_between() {
+    let owners = acme();
+    let passed = RunState::Ended { verdict: Verdict::Passed, at: Timestamp(11) };
+    let same = standing_run('b', 'a', 10, passed);
+    let mut open = standing_run('c', 'b', 11, RunState::Requested);
+    open.id = "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap();
+    let standing =
+        Standing { same: Some(same.clone()), newest: Some(open.clone()), open: vec![open.clone()] };
+    let decision = decide(&push("main", 'b', 'c', 12), &facts(&owners, standing));
+    let supersede = vec![open.id];
+    let wanted = Decision::Return { run: same.id, occurred_at: Timestamp(12), supersede };
+    assert_eq!(decision, wanted);
+}
+
+#[test]
+fn a_fork_s_pull_request_waits_for_approval() {
+    let owners = acme();
+    let pull = Incoming::PullRequest(PullRequest {
+        repository: repository(),
+        number: 7,
+        head: sha('d'),
+        base: sha('a'),
+        origin: Origin::Fork,
+        occurred_at: Timestamp(10),
+    });
+    let decision = decide(&pull, &facts(&owners, Standing::default()));
+    let Decision::Start { run, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!(run.trust, Trust::NeedsApproval);
+}
+
+#[test]
+fn deleted_branches_and_tags_make_no_run() {
+    let owners = acme();
+    for target in [PushTarget::Tag, PushTarget::DeletedBranch { branch: "main".parse().unwrap() }] {
+        let push = Incoming::Push(Push {
+            repository: repository(),
+            target,
+            before: None,
+            occurred_at: Timestamp(1),
+        });
+        ignored(&decide(&push, &facts(&owners, Standing::default())));
+    }
+}

@@ -1,0 +1,50 @@
+//! What is true: values and decisions of a fleet's CI, as arithmetic.
+//!
+//! No clock, no I/O, no async: time, settings and what GitHub or Nix said are arguments. Read in
+//! this order:
+//!
+//! 1. [`id`]: the names of things; a value exists only if it is well formed.
+//! 2. [`incoming`]: what GitHub told us, in our words.
+//! 3. [`policy`]: a repository's wishes (`fleetcheck.toml`).
+//! 4. [`decide`]: a delivery, the policy and what stands become a decision.
+//! 5. [`run`], [`build`]: the two lives that everything else serves.
+//! 6. [`plan`]: what a flake lists and what is known become builds.
+//! 7. [`queue`]: which waiting builds a free slot takes next.
+//! 8. [`verdict`]: a run's conclusion from its builds'.
+//! 9. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
+//!    [`link`], where our own pages are.
+pub mod build;
+pub mod decide;
+pub mod id;
+pub mod incoming;
+pub mod link;
+pub mod page;
+pub mod plan;
+pub mod policy;
+pub mod queue;
+pub mod run;
+pub mod text;
+pub mod verdict;
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch. The domain is told the time; it never asks.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// This moment and `milliseconds` more.
+    #[must_use]
+    pub fn plus(self, milliseconds: i64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// Milliseconds from `earlier` to this moment, never negative.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0).max(0)
+    }
+}

@@ -1,0 +1,164 @@
+//! What a check run must say, from the state: pure text within GitHub's limits.
+//!
+//! A page depends on the state alone, not on the moment it is made: the reporter publishes a page
+//! when it differs from the one that GitHub shows, so a page that counted minutes would be
+//! published for ever.
+mod gate;
+mod host;
+mod line;
+mod words;
+
+use crate::domain::Timestamp;
+use crate::domain::build::{Build, SourcePlace};
+use crate::domain::id::AttemptId;
+use crate::domain::incoming::Repository;
+use crate::domain::link::Links;
+use crate::domain::run::Run;
+use crate::domain::text::plain_title;
+use crate::domain::verdict::Conclusion;
+
+pub use gate::{gate_check, gate_title, in_order, problem};
+pub use host::{host_check, host_title};
+pub use line::RunLine;
+pub use words::{bytes, clock, duration, host_name, remark, result};
+
+/// A run with everything that its pages show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunView {
+    pub run: Run,
+    pub repository: Repository,
+    /// In any order.
+    pub builds: Vec<BuildView>,
+}
+
+/// A build with what its page shows besides its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildView {
+    pub build: Build,
+    /// What its evaluation took, once it is evaluated.
+    pub evaluation: Option<EvaluationCost>,
+    /// The newest attempt, whose log is shown; `None` before the first.
+    pub attempt: Option<AttemptId>,
+    /// When that attempt began.
+    pub started_at: Option<Timestamp>,
+}
+
+/// What an evaluation took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluationCost {
+    pub elapsed_ms: i64,
+    /// Bytes, at its peak.
+    pub peak_memory: u64,
+}
+
+/// The gate: the one check that branch protection should require.
+#[must_use]
+pub fn gate_page(view: &RunView, check_name: &str, links: &Links) -> CheckPage {
+    gate::page(view, check_name, links)
+}
+
+/// The check of one host; `None` for a host whose name cannot be the name of a check. Such a host
+/// is shown by the gate alone.
+#[must_use]
+pub fn host_page(
+    view: &RunView,
+    build: &BuildView,
+    check_name: &str,
+    links: &Links,
+) -> Option<CheckPage> {
+    host::page(view, build, check_name, links)
+}
+
+/// The commit status that mirrors the gate.
+#[must_use]
+pub fn status_page(view: &RunView, links: &Links) -> StatusPage {
+    gate::status(view, links)
+}
+
+/// Everything a check run says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CheckPage {
+    /// `fleet`, `fleet / raider`; never changes from run to run.
+    pub name: String,
+    pub status: CheckStatus,
+    /// One line of at most 255 characters: what a person needs to know.
+    pub title: String,
+    /// Markdown of at most 60,000 bytes.
+    pub summary: String,
+    /// More Markdown, as long again; empty for none.
+    pub text: String,
+    pub annotations: Vec<Annotation>,
+    /// Our page for it.
+    pub details_url: String,
+}
+
+/// GitHub's `status`, with what belongs to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CheckStatus {
+    Queued,
+    InProgress { since: Timestamp },
+    Completed { conclusion: Conclusion, at: Timestamp },
+}
+
+/// A remark on a line of the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Annotation {
+    pub path: String,
+    pub line: u32,
+    pub title: String,
+    pub message: String,
+}
+
+/// A commit status: the mirror of the gate for tools that read statuses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StatusPage {
+    pub state: StatusState,
+    /// At most 140 characters, GitHub's limit.
+    pub description: String,
+    pub target_url: String,
+}
+
+/// GitHub's `state` of a commit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StatusState {
+    Pending,
+    Success,
+    Failure,
+    Error,
+}
+
+impl StatusState {
+    /// GitHub's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A remark on a place of the repository; `None` when GitHub would not take its path.
+fn annotation(place: &SourcePlace, title: &str, message: &str) -> Option<Annotation> {
+    let path_ok = !place.path.is_empty()
+        && !place.path.starts_with('/')
+        && !place.path.contains(char::is_control)
+        && place.path.len() <= 1000;
+    path_ok.then(|| Annotation {
+        path: place.path.clone(),
+        line: place.line.max(1),
+        title: plain_title(title, MOST_TITLE),
+        message: plain_title(message, 2000),
+    })
+}
+
+/// GitHub's limits are 65,535 characters; bytes are counted, with room to spare.
+const MOST_MARKDOWN: usize = 60_000;
+
+/// GitHub's limit of a check's title, in characters.
+const MOST_TITLE: usize = 255;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The check of one host.
+use crate::domain::build::{
+    BuildFailure, BuildState, Ending, EvaluationFailure, Required, TimedOut,
+};
+use crate::domain::id::{AttrPath, DrvPath};
+use crate::domain::link::Links;
+use crate::domain::page::words::{bytes, clock, duration, internal, seconds, timed_out, waiting};
+use crate::domain::page::{
+    Annotation, BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView,
+};
+use crate::domain::text::{clean, cut_lines, fence, inline, plain_title, tail};
+use crate::domain::verdict::conclusion;
+
+/// Lines of a log that a check shows.
+const LOG_LINES: usize = 40;
+
+/// Bytes of Nix's trace that a check shows; the page has the rest.
+const MOST_TRACE: usize = 30_000;
+
+pub(super) fn page(
+    view: &RunView,
+    build: &BuildView,
+    check_name: &str,
+    links: &Links,
+) -> Option<CheckPage> {
+    let label = build.build.attr.label().ok()?;
+    let visibility = view.repository.visibility;
+    let url = links.build(&build.build.id, visibility);
+    let more = format!("[The rest is on the build's page]({url})");
+    let log = build.attempt.as_ref().map(|_| links.log(&build.build.id, visibility));
+    let text = text(&build.build.state);
+    Some(CheckPage {
+        name: format!("{check_name} / {label}"),
+        status: host_check(build),
+        title: plain_title(&host_title(build), MOST_TITLE),
+        summary: cut_lines(&summary(build, &url, log.as_deref()), MOST_MARKDOWN, &more),
+        text: cut_lines(&text, MOST_MARKDOWN, &more),
+        annotations: annotation(&label, &build.build.state).into_iter().collect(),
+        details_url: url,
+    })
+}
+
+/// Where a host's check stands for GitHub.
+#[must_use]
+pub fn host_check(view: &BuildView) -> CheckStatus {
+    match &view.build.state {
+        BuildState::Ended { ending, at, .. } => {
+            CheckStatus::Completed { conclusion: conclusion(ending), at: *at }
+        }
+        BuildState::Building { since, .. } => CheckStatus::InProgress { since: *since },
+        // A check that was in progress stays so while it waits for its next attempt.
+        BuildState::Waiting { since, .. } if view.build.attempts > 0 => {
+            CheckStatus::InProgress { since: view.started_at.unwrap_or(*since) }
+        }
+        BuildState::Listed | BuildState::Waiting { .. } => CheckStatus::Queued,
+    }
+}
+
+/// What a person needs to know of a build, in one line of plain text.
+#[must_use]
+pub fn host_title(view: &BuildView) -> String {
+    let attempts = view.build.attempts;
+    let title = match &view.build.state {
+        BuildState::Listed => return "waits for its evaluation".to_owned(),
+        BuildState::Waiting { derivation, for_what, .. } => {
+            let what = waiting(for_what, &derivation.system);
+            return if attempts == 0 {
+                format!("waits for a builder: {what}")
+            } else {
+                format!("waits for attempt {}: {what}", attempts + 1)
+            };
+        }
+        BuildState::Building { since, .. } => format!("building since {}", clock(*since)),
+        BuildState::Ended { ending, .. } => ended_title(ending),
+    };
+    if attempts > 1 { format!("attempt {attempts}: {title}") } else { title }
+}
+
+fn ended_title(ending: &Ending) -> String {
+    match ending {
+        Ending::Reused => "reused: already built".to_owned(),
+        Ending::Built { seconds: took } => format!("built in {}", seconds(*took)),
+        Ending::Superseded { by } => format!("superseded by {}", by.short()),
+        Ending::EvaluationFailed(failure) => failure.headline.clone(),
+        Ending::BuildFailed(failure) => {
+            format!("{} failed to build: {}", failure.derivation.name(), failure.headline)
+        }
+        Ending::TimedOut(late) => format!("timed out: {}", timed_out(late)),
+        Ending::Transient { what } => format!("no answer, and nobody's fault: {what}"),
+        Ending::Internal { number } => internal(number),
+    }
+}
+
+fn summary(view: &BuildView, url: &str, log: Option<&str>) -> String {
+    let build = &view.build;
+    let mut rows = vec![("attribute", attribute(&build.attr))];
+    if let Some(derivation) = build.state.derivation() {
+        rows.push(("derivation", code(&derivation.path)));
+        let features = derivation.features.join(", ");
+        let features = if features.is_empty() { features } else { format!(" with {features}") };
+        rows.push(("system", inline(&format!("{}{features}", derivation.system))));
+    }
+    if let Some(cost) = view.evaluation {
+        let took = duration(cost.elapsed_ms);
+        rows.push(("evaluation", format!("{took}, {}", bytes(cost.peak_memory))));
+    }
+    if build.attempts > 0 {
+        rows.push(("attempts", build.attempts.to_string()));
+    }
+    if build.required == Required::Optional {
+        rows.push(("gate", "not required: its failure does not fail the gate".to_owned()));
+    }
+    let table: Vec<String> =
+        rows.into_iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
+    let log = log.map(|log| format!(" · [Log]({log})")).unwrap_or_default();
+    format!("| | |\n| --- | --- |\n{}\n\n[Build]({url}){log}", table.join("\n"))
+}
+
+fn attribute(attr: &AttrPath) -> String {
+    inline(&attr.to_string())
+}
+
+/// A store path holds no character that could end its code.
+fn code(drv: &DrvPath) -> String {
+    format!("`{drv}`")
+}
+
+fn text(state: &BuildState) -> String {
+    let Some(ending) = state.ending() else { return String::new() };
+    match ending {
+        Ending::Reused | Ending::Built { .. } | Ending::Superseded { .. } => String::new(),
+        Ending::EvaluationFailed(failure) => evaluation_text(failure),
+        Ending::BuildFailed(failure) => build_text(failure),
+        Ending::TimedOut(late) => timeout_text(late),
+        Ending::Transient { what } => format!(
+            "Nothing in this commit is known to be wrong. What happened is the weather, and \
+             trying again did not mend it:\n\n{}",
+            fence(what)
+        ),
+        Ending::Internal { number } => format!(
+            "Nothing in this commit is known to be wrong: fleetcheck itself failed. Its operator \
+             finds the reason in the service's log under the number {}.",
+            inline(number)
+        ),
+    }
+}
+
+fn evaluation_text(failure: &EvaluationFailure) -> String {
+    let place = failure.place.as_ref().map_or_else(String::new, |place| {
+        format!("\n\nin {}, line {}", inline(&place.path), place.line)
+    });
+    let limit = failure.limit.as_ref().map_or_else(String::new, |setting| {
+        format!("\n\nThe limit is `{}` in the settings of fleetcheck.", inline(setting))
+    });
+    let trace = cut_lines(&clean(&failure.trace), MOST_TRACE, "… (cut)");
+    let trace = if trace.trim().is_empty() {
+        String::new()
+    } else {
+        format!("\n\nWhat Nix said:\n\n{}", fence(&trace))
+    };
+    format!("**{}**{place}{limit}{trace}", inline(&failure.headline))
+}
+
+fn build_text(failure: &BuildFailure) -> String {
+    format!(
+        "**{}**\n\nThe derivation that failed:\n\n{}{}",
+        inline(&failure.headline),
+        code(&failure.derivation),
+        log_text(&failure.log_tail)
+    )
+}
+
+fn timeout_text(late: &TimedOut) -> String {
+    let running = late.derivation.as_ref().map_or_else(String::new, |drv| {
+        format!("\n\nThe derivation that was running:\n\n{}", code(drv))
+    });
+    format!(
+        "**{}**\n\nThe limit is `{}` in the settings of fleetcheck.{running}{}",
+        inline(&timed_out(late)),
+        late.setting,
+        log_text(&late.log_tail)
+    )
+}
+
+fn log_text(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return "\n\nIt wrote no log.".to_owned();
+    }
+    let shown = lines.len().min(LOG_LINES);
+    let what = if shown == 1 { "line" } else { "lines" };
+    format!("\n\nThe last {shown} {what} of its log:\n\n{}", fence(&tail(lines, LOG_LINES)))
+}
+
+fn annotation(label: &str, state: &BuildState) -> Option<Annotation> {
+    let Some(Ending::EvaluationFailed(failure)) = state.ending() else { return None };
+    let place = failure.place.as_ref()?;
+    super::annotation(place, &format!("{label} does not evaluate"), &failure.headline)
+}

@@ -1,0 +1,257 @@
+//! The life of a run: one commit of one repository under test, for one reason.
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Timestamp;
+use crate::domain::id::{Branch, CommitSha, RepositoryId, RunId};
+use crate::domain::verdict::{Problem, Verdict};
+
+/// Why a commit is tested. A newer commit of the same reason supersedes an older one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A push to this branch.
+    Push(Branch),
+    /// The head of the pull request of this number.
+    PullRequest(i64),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Push(branch) => write!(f, "push:{branch}"),
+            Self::PullRequest(number) => write!(f, "pull_request:{number}"),
+        }
+    }
+}
+
+/// A reason in the store that this version does not know.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a reason for a run")]
+pub struct UnknownReason(String);
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReason> {
+        let unknown = || UnknownReason(text.to_owned());
+        match text.split_once(':') {
+            Some(("push", branch)) => branch.parse().map(Self::Push).map_err(|_| unknown()),
+            Some(("pull_request", number)) => {
+                number.parse().map(Self::PullRequest).map_err(|_| unknown())
+            }
+            Some(_) | None => Err(unknown()),
+        }
+    }
+}
+
+/// A run with what never changes about it, and its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub id: RunId,
+    pub repository: RepositoryId,
+    pub sha: CommitSha,
+    pub reason: Reason,
+    /// The commit that this one is compared with: `before` of a push, the base of a pull request.
+    pub base: Option<CommitSha>,
+    /// GitHub's time of what happened; orders the runs of one reason.
+    pub occurred_at: Timestamp,
+    pub created_at: Timestamp,
+    /// What is wrong with the run as a whole; its hosts are built and shown all the same.
+    pub problem: Option<Problem>,
+    /// Why the run does not go on at the moment: weather, in words for its author.
+    pub waits: Option<String>,
+    pub state: RunState,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// A fork's commit that nobody with write access has approved.
+    AwaitingApproval,
+    /// Wants its hosts listed and evaluated.
+    Requested,
+    /// Being evaluated; builds of evaluated hosts may run.
+    Evaluating {
+        since: Timestamp,
+    },
+    /// Every host is evaluated; waits for builds.
+    Building {
+        since: Timestamp,
+    },
+    Ended {
+        verdict: Verdict,
+        at: Timestamp,
+    },
+}
+
+/// What a move tells the rest of the world; the flow turns it into wakeups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEvent {
+    Requested,
+    Parked,
+    Evaluating,
+    Evaluated,
+    Ended,
+}
+
+/// A move that the state does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {wanted} a run that is {was}")]
+pub struct Refused {
+    /// The state, by its name.
+    pub was: &'static str,
+    pub wanted: &'static str,
+}
+
+type Moved = Result<(RunState, RunEvent), Refused>;
+
+impl RunState {
+    /// The state's name, as the store keeps it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Requested => "requested",
+            Self::Evaluating { .. } => "evaluating",
+            Self::Building { .. } => "building",
+            Self::Ended { .. } => "ended",
+        }
+    }
+
+    /// A new run's first state.
+    #[must_use]
+    pub fn first(trust: Trust) -> (Self, RunEvent) {
+        match trust {
+            Trust::Trusted => (Self::Requested, RunEvent::Requested),
+            Trust::NeedsApproval => (Self::AwaitingApproval, RunEvent::Parked),
+        }
+    }
+
+    /// The evaluation begins, or begins again after a crash.
+    ///
+    /// # Errors
+    /// When the run is parked, past its evaluation or ended.
+    pub fn evaluate(self, now: Timestamp) -> Moved {
+        match self {
+            Self::Requested | Self::Evaluating { .. } => {
+                Ok((Self::Evaluating { since: now }, RunEvent::Evaluating))
+            }
+            was @ (Self::AwaitingApproval | Self::Building { .. } | Self::Ended { .. }) => {
+                Err(Refused { was: was.name(), wanted: "evaluate" })
+            }
+        }
+    }
+
+    /// Every host has a derivation or an error.
+    ///
+    /// # Errors
+    /// When the run was not being evaluated.
+    pub fn evaluated(self, now: Timestamp) -> Moved {
+        match self {
+            Self::Evaluating { .. } => Ok((Self::Building { since: now }, RunEvent::Evaluated)),
+            was @ (Self::AwaitingApproval
+            | Self::Requested
+            | Self::Building { .. }
+            | Self::Ended { .. }) => Err(Refused { was: was.name(), wanted: "finish evaluating" }),
+        }
+    }
+
+    /// The run has its verdict: its builds ended, it was superseded, or it cannot be evaluated.
+    ///
+    /// # Errors
+    /// When it has one already.
+    pub fn end(self, verdict: Verdict, now: Timestamp) -> Moved {
+        match self {
+            Self::AwaitingApproval
+            | Self::Requested
+            | Self::Evaluating { .. }
+            | Self::Building { .. } => Ok((Self::Ended { verdict, at: now }, RunEvent::Ended)),
+            was @ Self::Ended { .. } => Err(Refused { was: was.name(), wanted: "end" }),
+        }
+    }
+
+    /// A superseded commit became the head again (a force push back): it is tested anew.
+    ///
+    /// # Errors
+    /// When the run was not superseded.
+    pub fn revive(self) -> Moved {
+        match self {
+            Self::Ended { verdict: Verdict::Superseded { .. }, .. } => {
+                Ok((Self::Requested, RunEvent::Requested))
+            }
+            was @ (Self::AwaitingApproval
+            | Self::Requested
+            | Self::Evaluating { .. }
+            | Self::Building { .. }
+            | Self::Ended { .. }) => Err(Refused { was: was.name(), wanted: "revive" }),
+        }
+    }
+
+    /// Still to get a verdict.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::AwaitingApproval
+            | Self::Requested
+            | Self::Evaluating { .. }
+            | Self::Building { .. } => true,
+            Self::Ended { .. } => false,
+        }
+    }
+}
+
+/// Whether a commit may be evaluated without asking anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    Trusted,
+    NeedsApproval,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(5);
+
+    fn superseded() -> Verdict {
+        Verdict::Superseded { by: "0123456789abcdef0123456789abcdef01234567".parse().unwrap() }
+    }
+
+    #[test]
+    fn a_run_goes_from_requested_to_its_verdict() {
+        let (state, event) = RunState::first(Trust::Trusted);
+        assert_eq!(event, RunEvent::Requested);
+        let (state, _) = state.evaluate(NOW).unwrap();
+        let (state, _) = state.evaluated(NOW).unwrap();
+        let (state, event) = state.end(Verdict::Passed, NOW).unwrap();
+        assert_eq!(event, RunEvent::Ended);
+        assert!(!state.is_open());
+        assert!(state.end(Verdict::Passed, NOW).is_err(), "a run ends once");
+    }
+
+    #[test]
+    fn a_fork_is_not_evaluated_before_it_is_approved() {
+        let (state, event) = RunState::first(Trust::NeedsApproval);
+        assert_eq!(event, RunEvent::Parked);
+        assert!(state.evaluate(NOW).is_err());
+    }
+
+    #[test]
+    fn only_a_superseded_run_is_tested_anew() {
+        let (failed, _) = RunState::Requested.end(Verdict::Failed, NOW).unwrap();
+        assert!(failed.revive().is_err());
+        let (gone, _) = RunState::Requested.end(superseded(), NOW).unwrap();
+        assert_eq!(gone.revive().unwrap().0, RunState::Requested);
+    }
+
+    #[test]
+    fn a_reason_reads_back_as_it_was_written() {
+        for reason in [Reason::Push("feature/a-b".parse().unwrap()), Reason::PullRequest(7)] {
+            assert_eq!(reason.to_string().parse::<Reason>().unwrap(), reason);
+        }
+        assert!("dance:1".parse::<Reason>().is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! A run's verdict from its builds'. The gate fails closed: whatever is not known to be good is not.
+use serde::{Deserialize, Serialize};
+
+use crate::domain::build::{Build, Ending, Required};
+use crate::domain::id::CommitSha;
+
+/// GitHub's `conclusion` of a check run, of those we use; declared from best to worst, so that the
+/// worst of many is their maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conclusion {
+    Success,
+    Cancelled,
+    ActionRequired,
+    TimedOut,
+    Failure,
+}
+
+impl Conclusion {
+    /// GitHub's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Cancelled => "cancelled",
+            Self::ActionRequired => "action_required",
+            Self::TimedOut => "timed_out",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every required host builds, and there is at least one host.
+    Passed,
+    /// At least one required host does not.
+    Failed,
+    /// The worst that happened to a required host is a time limit.
+    TimedOut,
+    /// Nothing could be judged; the text, for the author, says why and what to do.
+    Broken { problem: Problem },
+    /// A newer commit of the same branch or pull request took its place.
+    Superseded { by: CommitSha },
+}
+
+/// Why a run as a whole could not be judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// One line: `fleetcheck.toml line 3: unknown key "requird"`.
+    pub headline: String,
+    /// More, as plain text: Nix's trace, what to do.
+    pub detail: String,
+    /// Where in the repository, for an annotation.
+    pub place: Option<crate::domain::build::SourcePlace>,
+}
+
+impl Verdict {
+    /// The gate's conclusion.
+    #[must_use]
+    pub fn conclusion(&self) -> Conclusion {
+        match self {
+            Self::Passed => Conclusion::Success,
+            Self::Failed | Self::Broken { .. } => Conclusion::Failure,
+            Self::TimedOut => Conclusion::TimedOut,
+            Self::Superseded { .. } => Conclusion::Cancelled,
+        }
+    }
+}
+
+/// A build's own conclusion.
+#[must_use]
+pub fn conclusion(ending: &Ending) -> Conclusion {
+    match ending {
+        Ending::Reused | Ending::Built { .. } => Conclusion::Success,
+        Ending::Superseded { .. } => Conclusion::Cancelled,
+        Ending::TimedOut(_) => Conclusion::TimedOut,
+        Ending::EvaluationFailed(_)
+        | Ending::BuildFailed(_)
+        | Ending::Transient { .. }
+        | Ending::Internal { .. } => Conclusion::Failure,
+    }
+}
+
+/// The verdict of a run whose hosts are all listed and evaluated; `None` while a required host is
+/// open, or any host when none is required.
+///
+/// Optional hosts may still be building when the verdict falls: the gate does not wait for them.
+#[must_use]
+///
+/// A `problem` of the run as a whole (no host, a required one that vanished) decides at once.
+pub fn judge<'b>(
+    problem: Option<&Problem>,
+    builds: impl IntoIterator<Item = &'b Build>,
+) -> Option<Verdict> {
+    if let Some(problem) = problem {
+        return Some(Verdict::Broken { problem: problem.clone() });
+    }
+    let required: Vec<&Build> =
+        builds.into_iter().filter(|it| it.required == Required::Required).collect();
+    if required.is_empty() {
+        // The plan refuses a run without a required host before it gets here.
+        return Some(Verdict::Failed);
+    }
+    let worst = required
+        .iter()
+        .map(|build| build.state.ending().map(conclusion))
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .max()?;
+    Some(match worst {
+        Conclusion::Success => Verdict::Passed,
+        Conclusion::TimedOut => Verdict::TimedOut,
+        Conclusion::Cancelled | Conclusion::ActionRequired | Conclusion::Failure => Verdict::Failed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+    use crate::domain::build::{BuildState, TimedOut};
+    use crate::domain::id::AttrPath;
+
+    fn build(required: Required, state: BuildState) -> Build {
+        Build {
+            id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            run: "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap(),
+            attr: AttrPath::host("raider"),
+            required,
+            attempts: 1,
+            state,
+        }
+    }
+
+    fn ended(required: Required, ending: Ending) -> Build {
+        build(required, BuildState::Ended { derivation: None, ending, at: Timestamp(1) })
+    }
+
+    fn failed() -> Ending {
+        Ending::Transient { what: "the builder is gone".into() }
+    }
+
+    #[test]
+    fn a_run_without_hosts_never_passes() {
+        assert_eq!(judge(None, &[]), Some(Verdict::Failed));
+    }
+
+    #[test]
+    fn one_failed_required_host_fails_the_gate() {
+        let builds =
+            [ended(Required::Required, Ending::Reused), ended(Required::Required, failed())];
+        assert_eq!(judge(None, &builds), Some(Verdict::Failed));
+    }
+
+    #[test]
+    fn an_optional_host_neither_fails_nor_holds_up_the_gate() {
+        let builds = [
+            ended(Required::Required, Ending::Built { seconds: 2 }),
+            ended(Required::Optional, failed()),
+            build(Required::Optional, BuildState::Listed),
+        ];
+        assert_eq!(judge(None, &builds), Some(Verdict::Passed));
+    }
+
+    #[test]
+    fn the_gate_waits_for_every_required_host() {
+        let builds =
+            [ended(Required::Required, failed()), build(Required::Required, BuildState::Listed)];
+        assert_eq!(judge(None, &builds), None);
+    }
+
+    #[test]
+    fn a_problem_of_the_whole_run_fails_it_whatever_the_hosts_do() {
+        let problem =
+            Problem { headline: "raider vanished".into(), detail: String::new(), place: None };
+        let verdict = judge(Some(&problem), &[ended(Required::Required, Ending::Reused)]).unwrap();
+        assert_eq!(verdict.conclusion(), Conclusion::Failure);
+    }
+
+    #[test]
+    fn a_time_limit_is_said_as_such_unless_something_failed() {
+        let late = Ending::TimedOut(TimedOut {
+            setting: "nix.build_timeout".into(),
+            seconds: 7200,
+            derivation: None,
+            log_tail: vec![],
+        });
+        assert_eq!(
+            judge(None, &[ended(Required::Required, late.clone())]),
+            Some(Verdict::TimedOut)
+        );
+        let both = [ended(Required::Required, late), ended(Required::Required, failed())];
+        assert_eq!(judge(None, &both), Some(Verdict::Failed));
+    }
+}

@@ -1,0 +1,2 @@
+//! fleetcheck: CI for NixOS fleets on GitHub. One Nix build per host, each a check.
+pub mod domain;
