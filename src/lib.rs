@@ -1,2 +1,4 @@
 //! fleetcheck: CI for NixOS fleets on GitHub. One Nix build per host, each a check.
+pub mod config;
 pub mod domain;
+pub mod telemetry;

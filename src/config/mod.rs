@@ -1,0 +1,128 @@
+//! The server's settings: a file and the environment, validated into one value; secrets sealed.
+//!
+//! [`Config::load`] reads one TOML file, lets `FLEETCHECK__SECTION__KEY` in the environment
+//! override it, and either gives a value that is right in every part or lists every mistake with
+//! its file and line. Nothing else reads settings, and nothing below validates them again.
+mod builders;
+mod load;
+mod mistake;
+mod reader;
+mod render;
+mod secret;
+mod source;
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use load::Loaded;
+pub use mistake::{ConfigErrors, Mistake, Place};
+pub use source::{DEFAULT_FILE, Environment, FILE_VARIABLE};
+
+/// A secret: it never shows in a log, an error or a settings dump.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(String);
+
+impl Sealed {
+    /// Seals a secret.
+    #[must_use]
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The secret itself; to be called only where it leaves for its destination.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(sealed)")
+    }
+}
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub http: Http,
+    pub github: Github,
+    pub store: Store,
+    pub nix: Nix,
+    pub builders: Vec<Builder>,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// Where GitHub and people reach us, without a slash at the end.
+    pub public_url: String,
+}
+
+/// `[github]`.
+#[derive(Clone, Debug)]
+pub struct Github {
+    pub app_id: u64,
+    /// The App's private key as PEM.
+    pub private_key: Sealed,
+    /// The newest first; every one is accepted.
+    pub webhook_secrets: Vec<Sealed>,
+    /// REST base without a slash at the end.
+    pub api_url: String,
+    /// Where repositories are fetched from, without a slash at the end.
+    pub git_url: String,
+    /// Accounts whose repositories are built, in lower case.
+    pub owners: Vec<String>,
+    /// The gate's name and the first word of every check: `fleet`.
+    pub check_name: String,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// `sqlite:PATH` or `postgres://…`. Sealed: it may hold a password.
+    pub url: Sealed,
+    /// Mirrors, logs, GC roots.
+    pub directory: PathBuf,
+}
+
+/// What `fleetcheck check` needs: no GitHub, no store.
+#[derive(Clone, Debug)]
+pub struct CheckConfig {
+    pub nix: Nix,
+    pub builders: Vec<Builder>,
+    /// `fleetcheck` in the user's cache folder; never the service's own folder.
+    pub scratch: PathBuf,
+}
+
+/// `[nix]`.
+#[derive(Clone, Debug)]
+pub struct Nix {
+    /// The `nix` program, by its name on the PATH or its absolute path; `nix-daemon` is looked for beside it, then on the PATH.
+    pub program: PathBuf,
+    /// Evaluations at once.
+    pub evaluations: usize,
+    /// Bytes per evaluation.
+    pub evaluation_memory: u64,
+    pub evaluation_timeout: Duration,
+    /// For each derivation.
+    pub build_timeout: Duration,
+    /// Without a line of log.
+    pub silence_timeout: Duration,
+}
+
+/// `[[builder]]`: this machine, in this version.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub name: String,
+    /// Nix's `system`s: `x86_64-linux`.
+    pub systems: Vec<String>,
+    /// What derivations may ask for by `requiredSystemFeatures`.
+    pub features: Vec<String>,
+    /// Derivations at once.
+    pub slots: usize,
+}

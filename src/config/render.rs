@@ -1,0 +1,135 @@
+//! The effective settings as TOML, secrets sealed, with a remark on where each came from.
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::load::Loaded;
+use crate::config::{Builder, Sealed};
+
+impl Loaded {
+    /// TOML that gives the same settings when it is read again, apart from what is sealed.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut page = Page { loaded: self, section: "", text: String::new() };
+        let (http, github) = (&self.config.http, &self.config.github);
+        page.section("http");
+        page.line("listen", &quote(&http.listen.to_string()));
+        page.line("public_url", &quote(&http.public_url));
+        page.section("github");
+        page.line("app_id", &github.app_id.to_string());
+        page.line("private_key_file", &quote_path(&self.private_key_file));
+        page.line("webhook_secret_files", &list(&self.webhook_secret_files, |it| quote_path(it)));
+        page.line("api_url", &quote(&github.api_url));
+        page.line("git_url", &quote(&github.git_url));
+        page.line("owners", &list(&github.owners, |it| quote(it)));
+        page.line("check_name", &quote(&github.check_name));
+        page.section("store");
+        page.line("url", &quote(&seal_password(&self.config.store.url)));
+        page.line("directory", &quote_path(&self.config.store.directory));
+        page.nix();
+        page.builders(&self.config.builders);
+        page.text
+    }
+}
+
+struct Page<'l> {
+    loaded: &'l Loaded,
+    section: &'static str,
+    text: String,
+}
+
+impl Page<'_> {
+    fn section(&mut self, name: &'static str) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        self.section = name;
+        self.push(format_args!("{gap}[{name}]\n"));
+    }
+
+    fn line(&mut self, key: &str, value: &str) {
+        let origin = self.origin(&format!("{}.{key}", self.section));
+        self.push(format_args!("{key} = {value}  # {origin}\n"));
+    }
+
+    fn nix(&mut self) {
+        let nix = &self.loaded.config.nix;
+        self.section("nix");
+        self.line("program", &quote_path(&nix.program));
+        self.line("evaluations", &nix.evaluations.to_string());
+        self.line("evaluation_memory", &quote(&size(nix.evaluation_memory)));
+        self.line("evaluation_timeout", &quote(&time(nix.evaluation_timeout)));
+        self.line("build_timeout", &quote(&time(nix.build_timeout)));
+        self.line("silence_timeout", &quote(&time(nix.silence_timeout)));
+    }
+
+    fn builders(&mut self, builders: &[Builder]) {
+        for (index, builder) in builders.iter().enumerate() {
+            let lines = [
+                ("name", quote(&builder.name)),
+                ("systems", list(&builder.systems, |it| quote(it))),
+                ("features", list(&builder.features, |it| quote(it))),
+                ("slots", builder.slots.to_string()),
+            ];
+            self.push(format_args!("\n[[builder]]\n"));
+            for (key, value) in lines {
+                let origin = self.origin(&format!("builder[{index}].{key}"));
+                self.push(format_args!("{key} = {value}  # {origin}\n"));
+            }
+        }
+    }
+
+    fn origin(&self, key: &str) -> String {
+        match self.loaded.origins.get(key) {
+            None => "default".to_owned(),
+            // A path may hold any character; a remark ends with its line.
+            Some(place) => place.to_string().escape_debug().to_string(),
+        }
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing into a `String` cannot fail.
+        let _ = self.text.write_fmt(text);
+    }
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn quote_path(path: &Path) -> String {
+    quote(&path.to_string_lossy())
+}
+
+fn list<T>(items: &[T], quote: impl Fn(&T) -> String) -> String {
+    let items: Vec<String> = items.iter().map(quote).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// In the largest unit that gives the very number.
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    UNITS
+        .iter()
+        .find(|(_, shift)| bytes.is_multiple_of(1 << shift))
+        .map_or_else(|| format!("{bytes} B"), |(unit, shift)| format!("{} {unit}", bytes >> shift))
+}
+
+fn time(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// The store's address with `(sealed)` for the password, wherever it stands.
+fn seal_password(url: &Sealed) -> String {
+    let url = url.reveal();
+    if !url.starts_with("postgres") {
+        return url.to_owned();
+    }
+    let Ok(mut parsed) = url.parse::<reqwest::Url>() else { return "(sealed)".to_owned() };
+    let in_query = parsed.query_pairs().any(|(key, _)| key.eq_ignore_ascii_case("password"));
+    if in_query {
+        return "(sealed)".to_owned();
+    }
+    if parsed.password().is_some() && parsed.set_password(Some("(sealed)")).is_err() {
+        return "(sealed)".to_owned();
+    }
+    parsed.to_string()
+}
