@@ -1,4 +1,5 @@
 //! fleetcheck: CI for NixOS fleets on GitHub. One Nix build per host, each a check.
 pub mod config;
 pub mod domain;
+pub mod github;
 pub mod telemetry;

@@ -1,0 +1,45 @@
+//! Speaks GitHub. The only module that knows its wire and its client.
+//!
+//! - [`webhook`]: bytes on a socket become a [`webhook::VerifiedBody`], a glance
+//!   ([`webhook::peek`]) and at last an [`Incoming`](crate::domain::incoming::Incoming).
+//! - [`client`]: installation tokens for one purpose each, time-outs, what an answer means.
+//! - [`checks`]: a page becomes a check run or a status, safe to repeat.
+//!
+//! What the App asks of an account is said once, here: [`EVENTS`] and [`PERMISSIONS`] are what the
+//! code uses, and `app-manifest.json` must ask for exactly that.
+mod app;
+pub mod checks;
+pub mod client;
+mod error;
+mod read;
+mod signature;
+mod token;
+pub mod webhook;
+mod wire;
+
+/// A branch or tag moved.
+pub(crate) const PUSH: &str = "push";
+/// A pull request changed.
+pub(crate) const PULL_REQUEST: &str = "pull_request";
+
+/// The events that the App subscribes to.
+///
+/// GitHub sends `installation`, `installation_repositories`, `github_app_authorization` and, with
+/// `checks: write`, `check_run` and `check_suite` to every App without being asked.
+pub const EVENTS: [&str; 2] = [PUSH, PULL_REQUEST];
+
+/// What a token for reporting may do.
+pub(crate) const REPORT_PERMISSIONS: &[(&str, &str)] =
+    &[("checks", "write"), ("metadata", "read"), ("statuses", "write")];
+
+/// What a token for git may do.
+pub(crate) const FETCH_PERMISSIONS: &[(&str, &str)] = &[("contents", "read")];
+
+/// What GitHub wants before it sends the [`EVENTS`]: `push` needs `contents`.
+pub(crate) const EVENT_PERMISSIONS: &[(&str, &str)] =
+    &[("contents", "read"), ("pull_requests", "read")];
+
+/// Every permission that the App needs, with its level: what its tokens are minted with and what
+/// its events need. A permission may occur more than once, always with the same level.
+pub const PERMISSIONS: [&[(&str, &str)]; 3] =
+    [REPORT_PERMISSIONS, FETCH_PERMISSIONS, EVENT_PERMISSIONS];
