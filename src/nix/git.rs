@@ -1,0 +1,316 @@
+//! Mirrors of repositories: exactly the wanted commits, with their history, and nothing that a
+//! repository could do to this machine.
+//!
+//! A mirror is bare and named by GitHub's numeric id, so that a renamed repository keeps it. Each
+//! commit is fetched by its hash and held by `refs/fleetcheck/SHA`. A token reaches git through
+//! the environment alone: it is in no argument and in no file.
+mod command;
+mod failure;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Sealed;
+use crate::domain::id::{CommitSha, Owner, RepositoryId, RepositoryName};
+use crate::nix::absolute;
+use crate::nix::flake::FlakeRef;
+use crate::nix::git::command::{Credential, Git, PlainHttp};
+pub use crate::nix::git::failure::GitError;
+use crate::nix::git::failure::Remedy;
+
+/// The largest file that [`Mirror::read`] gives, in bytes.
+pub const LARGEST_FILE: u64 = 1 << 20;
+
+/// Where a repository is, and the right to read it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub repository: RepositoryId,
+    pub owner: Owner,
+    pub name: RepositoryName,
+    /// Of the installation, for this repository's contents; `None` for a public one.
+    pub token: Option<Sealed>,
+}
+
+/// All mirrors of this service.
+#[derive(Clone, Debug)]
+pub struct Mirrors {
+    directory: PathBuf,
+    git_url: String,
+    /// One fetch at a time per repository, and what is known about its mirror.
+    known: Arc<DashMap<RepositoryId, Arc<Mutex<Known>>>>,
+}
+
+/// What this process knows about a mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    /// It is whole, and nothing of a killed git is left in it.
+    Sound,
+}
+
+/// One repository's mirror, with the commits fetched so far.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    directory: PathBuf,
+}
+
+impl Mirrors {
+    /// Mirrors under `directory/mirrors`, fetched from `{git_url}/{owner}/{name}.git`.
+    #[must_use]
+    pub fn new(directory: &Path, git_url: &str) -> Self {
+        Self {
+            directory: absolute(&directory.join("mirrors")),
+            git_url: git_url.trim_end_matches('/').to_owned(),
+            known: Arc::default(),
+        }
+    }
+
+    /// The mirror with this commit and its whole history in it. Asks the network only when the
+    /// commit is not there yet; a second caller waits for the first.
+    ///
+    /// # Errors
+    /// See [`GitError`]; no text of it holds the token.
+    pub async fn fetch(
+        &self,
+        source: &Source,
+        commit: &CommitSha,
+        stop: &CancellationToken,
+    ) -> Result<Mirror, GitError> {
+        let known = Arc::clone(&self.known.entry(source.repository).or_insert_with(unknown));
+        let mut known = tokio::select! {
+            known = known.lock() => known,
+            () = stop.cancelled() => return Err(GitError::Cancelled),
+        };
+        let mirror = self.mirror(source.repository);
+        if *known == Known::Nothing {
+            mirror.make_sound(stop).await?;
+            *known = Known::Sound;
+        }
+        if mirror.has(commit, stop).await? {
+            return Ok(mirror);
+        }
+        match self.fetch_once(&mirror, source, commit, stop).await {
+            Ok(()) => {}
+            Err((error, Remedy::None)) => return Err(error),
+            Err((_, remedy)) => {
+                match remedy {
+                    Remedy::Rebuild => mirror.make_anew(stop).await?,
+                    Remedy::Unlock | Remedy::None => mirror.tidy().await?,
+                }
+                self.fetch_once(&mirror, source, commit, stop).await.map_err(|(error, _)| error)?;
+            }
+        }
+        Ok(mirror)
+    }
+
+    /// Lets go of every commit of a repository but `keep`. What no kept commit needs stays on the
+    /// disk until `git gc`; what is asked for again is fetched again.
+    ///
+    /// # Errors
+    /// When git fails on the mirror.
+    pub async fn prune(
+        &self,
+        repository: RepositoryId,
+        keep: &[CommitSha],
+    ) -> Result<(), GitError> {
+        let known = Arc::clone(&self.known.entry(repository).or_insert_with(unknown));
+        let _known = known.lock().await;
+        let mirror = self.mirror(repository);
+        if !mirror.directory.exists() {
+            return Ok(());
+        }
+        let stop = CancellationToken::new();
+        let refs = ["for-each-ref", "--format=%(refname)", "refs/fleetcheck/"];
+        let refs = mirror.git().run(&refs, None, &stop).await.map_err(|(error, _)| error)?;
+        let mut orders = Vec::new();
+        for name in String::from_utf8_lossy(&refs).lines() {
+            let commit = name.trim_start_matches("refs/fleetcheck/");
+            if !keep.iter().any(|it| it.as_str() == commit) {
+                orders.extend_from_slice(format!("delete {name}\0\0").as_bytes());
+            }
+        }
+        if orders.is_empty() {
+            return Ok(());
+        }
+        let update = ["update-ref", "--stdin", "-z"];
+        mirror.git().run(&update, Some(orders), &stop).await.map_err(|(error, _)| error)?;
+        Ok(())
+    }
+
+    fn mirror(&self, repository: RepositoryId) -> Mirror {
+        Mirror { directory: self.directory.join(format!("{}.git", repository.0)) }
+    }
+
+    async fn fetch_once(
+        &self,
+        mirror: &Mirror,
+        source: &Source,
+        commit: &CommitSha,
+        stop: &CancellationToken,
+    ) -> Result<(), (GitError, Remedy)> {
+        let git = Git {
+            directory: &mirror.directory,
+            credential: source
+                .token
+                .as_ref()
+                .map(|token| Credential { base: &self.git_url, token }),
+            plain_http: PlainHttp::of(&self.git_url),
+        };
+        let url = format!("{}/{}/{}.git", self.git_url, source.owner, source.name);
+        let refspec = format!("{commit}:refs/fleetcheck/{commit}");
+        let options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
+        let args: Vec<&str> =
+            ["fetch"].into_iter().chain(options).chain([url.as_str(), refspec.as_str()]).collect();
+        git.run(&args, None, stop).await.map(drop)
+    }
+}
+
+impl Mirror {
+    /// A file of a commit; `None` when the commit has none there.
+    ///
+    /// # Errors
+    /// [`GitError::File`] when it is a folder, a symbolic link, a submodule or larger than
+    /// [`LARGEST_FILE`].
+    pub async fn read(&self, commit: &CommitSha, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let stop = CancellationToken::new();
+        let tree = ["ls-tree", "-z", "-l", "--full-tree", commit.as_str(), "--", path];
+        let listed = self.git().run(&tree, None, &stop).await.map_err(|(error, _)| error)?;
+        let listed = String::from_utf8_lossy(&listed);
+        // `100644 blob HASH    SIZE\tPATH`
+        let Some((facts, _)) = listed.split_once('\t') else { return Ok(None) };
+        let facts: Vec<&str> = facts.split_ascii_whitespace().collect();
+        let refuse =
+            |reason: &str| Err(GitError::File { path: path.to_owned(), reason: reason.to_owned() });
+        match facts.as_slice() {
+            ["120000", ..] => refuse("is a symbolic link; it must be a file"),
+            ["040000", ..] => refuse("is a folder; it must be a file"),
+            ["160000", ..] => refuse("is a submodule; it must be a file"),
+            [_, "blob", hash, size] => match size.parse::<u64>() {
+                Ok(size) if size <= LARGEST_FILE => {
+                    let blob = ["cat-file", "blob", hash];
+                    let bytes = self.git().run(&blob, None, &stop).await;
+                    bytes.map(Some).map_err(|(error, _)| error)
+                }
+                Ok(size) => refuse(&format!("has {size} bytes; at most {LARGEST_FILE} are read")),
+                Err(_) => refuse("has no size"),
+            },
+            _ => Err(GitError::Operator(format!("`git ls-tree` answered `{listed}`"))),
+        }
+    }
+
+    /// The flake in the folder `dir` (empty for the root) of a fetched commit.
+    ///
+    /// Evaluated in place: Nix takes a folder with a `.git` in it for a repository that it may
+    /// read where it is, and every other bare one it clones into its cache, 2.34 too.
+    #[must_use]
+    pub fn flake(&self, commit: &CommitSha, dir: &str) -> FlakeRef {
+        FlakeRef::of_mirror(&self.directory, commit).within(dir)
+    }
+
+    fn git(&self) -> Git<'_> {
+        Git { directory: &self.directory, credential: None, plain_http: PlainHttp::Never }
+    }
+
+    /// Whether the commit was fetched, with everything that it needs: git writes the ref last.
+    async fn has(&self, commit: &CommitSha, stop: &CancellationToken) -> Result<bool, GitError> {
+        let name = format!("refs/fleetcheck/{commit}^{{commit}}");
+        match self.git().run(&["rev-parse", "--verify", "--quiet", &name], None, stop).await {
+            Ok(found) => Ok(found.trim_ascii() == commit.as_str().as_bytes()),
+            Err((GitError::Cancelled, _)) => Err(GitError::Cancelled),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Makes it when it is not there or not whole, and tidies up after a git that was killed.
+    async fn make_sound(&self, stop: &CancellationToken) -> Result<(), GitError> {
+        let bare = ["rev-parse", "--is-bare-repository"];
+        let whole = self.directory.join(".git").exists()
+            && match self.git().run(&bare, None, stop).await {
+                Ok(answer) => answer.trim_ascii() == b"true",
+                Err((GitError::Cancelled, _)) => return Err(GitError::Cancelled),
+                Err(_) => false,
+            };
+        if whole { self.tidy().await } else { self.make_anew(stop).await }
+    }
+
+    /// Makes an empty mirror beside its place and moves it there: at no moment is half of one
+    /// found under its name.
+    async fn make_anew(&self, stop: &CancellationToken) -> Result<(), GitError> {
+        let new = self.directory.with_extension("new");
+        remove(&new).await.map_err(disk)?;
+        if let Some(parent) = new.parent() {
+            tokio::fs::create_dir_all(parent).await.map_err(disk)?;
+        }
+        let git = Git { directory: &new, credential: None, plain_http: PlainHttp::Never };
+        tokio::fs::create_dir(&new).await.map_err(disk)?;
+        let init = ["init", "--quiet", "--bare", "--template=", "--initial-branch=main"];
+        git.run(&init, None, stop).await.map_err(|(error, _)| error)?;
+        tokio::fs::symlink(".", new.join(".git")).await.map_err(disk)?;
+        remove(&self.directory).await.map_err(disk)?;
+        tokio::fs::rename(&new, &self.directory).await.map_err(disk)
+    }
+
+    /// Removes what a killed git left: lock files, and packs that it had not finished. Only this
+    /// service writes here, one git at a time.
+    async fn tidy(&self) -> Result<(), GitError> {
+        let directory = self.directory.clone();
+        let tidied = tokio::task::spawn_blocking(move || {
+            let is_lock = |name: &str| name.ends_with(".lock");
+            let is_unfinished = |name: &str| name.starts_with("tmp_");
+            remove_files(&directory, is_lock)?;
+            remove_files(&directory.join("refs/fleetcheck"), is_lock)?;
+            remove_files(&directory.join("objects"), is_unfinished)?;
+            remove_files(&directory.join("objects/pack"), is_unfinished)
+        });
+        tidied.await.map_err(io::Error::other).and_then(|it| it).map_err(disk)
+    }
+}
+
+fn unknown() -> Arc<Mutex<Known>> {
+    Arc::new(Mutex::new(Known::Nothing))
+}
+
+/// Removes a folder with everything in it, whether it is there or not.
+async fn remove(directory: &Path) -> io::Result<()> {
+    match tokio::fs::remove_dir_all(directory).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Removes the entries of a folder whose names are `meant`; folders among them too.
+fn remove_files(directory: &Path, meant: fn(&str) -> bool) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(meant) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What the file system says about our own directory.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn disk(error: io::Error) -> GitError {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    if full.contains(&error.kind()) {
+        GitError::Disk(error.to_string())
+    } else {
+        GitError::Operator(format!("the mirrors' folder: {error}"))
+    }
+}
