@@ -3,4 +3,5 @@ pub mod config;
 pub mod domain;
 pub mod github;
 pub mod nix;
+pub mod store;
 pub mod telemetry;

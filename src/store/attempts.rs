@@ -1,0 +1,330 @@
+//! Waiting builds, and the derivations that are realised for them. One attempt per derivation at
+//! a time: all builds that want it share the attempt and its ending.
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sqlx::AnyConnection;
+use sqlx::Row;
+
+use crate::domain::Timestamp;
+use crate::domain::build::{
+    Attempted, Build, BuildState, Ending, MOST_ATTEMPTS, Waiting, retry_delay_ms,
+};
+use crate::domain::id::{AttemptId, DrvPath, RunId};
+use crate::domain::run::Run;
+use crate::store::error::Result;
+use crate::store::moves::{BuildStep, Ledger, Moved, run_by_id};
+use crate::store::rows::{self, active, build_columns};
+use crate::store::{AttemptClaim, Store, memory};
+
+/// How attempts ended, and which of them were no longer ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Finished {
+    pub moved: Moved,
+    /// Their answers were not written: the lease had ended.
+    pub lost: Vec<AttemptId>,
+}
+
+/// How an attempt ended, as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    Answered(Ending),
+    Weather(String),
+    /// Its lease ended: the process that had it died or lost the store.
+    Lost,
+}
+
+impl From<&Attempted> for AttemptOutcome {
+    fn from(attempted: &Attempted) -> Self {
+        match attempted {
+            Attempted::Answered(ending) => Self::Answered(ending.clone()),
+            Attempted::Weather(what) => Self::Weather(what.clone()),
+        }
+    }
+}
+
+impl Store {
+    /// Begins these attempts: every build that waits for the derivation joins. A derivation that
+    /// nobody wants any more, or that is being realised, gives no claim.
+    pub async fn claim_attempts(
+        &self,
+        wanted: &[(DrvPath, AttemptId)],
+        builder: &str,
+        by: &str,
+        now: Timestamp,
+        lease_ms: i64,
+    ) -> Result<(Vec<AttemptClaim>, Moved)> {
+        let mut tx = self.write().await?;
+        let mut ledger = Ledger::new(now);
+        let mut claims = Vec::new();
+        for (drv, attempt) in wanted {
+            let builds = waiting_for(&mut tx, drv).await?;
+            let Some(derivation) = builds.first().and_then(|it| it.state.derivation()).cloned()
+            else {
+                continue;
+            };
+            if !begin(&mut tx, (drv, attempt), (builder, by), now, lease_ms).await? {
+                continue;
+            }
+            for build in builds {
+                ledger.build(&mut tx, build, BuildStep::Start(attempt.clone())).await?;
+            }
+            let attempt = attempt.clone();
+            claims.push(AttemptClaim { attempt, derivation, lease_ms, started_at: now });
+        }
+        let moved = ledger.close(&mut tx).await?;
+        tx.commit().await?;
+        Ok((claims, moved))
+    }
+
+    /// The leases begin anew; gives those that were lost: their work is to be stopped.
+    pub async fn renew_attempts(
+        &self,
+        claims: &[&AttemptClaim],
+        now: Timestamp,
+    ) -> Result<Vec<AttemptId>> {
+        let mut lost = Vec::new();
+        let mut tx = self.write().await?;
+        for claim in claims {
+            let done = sqlx::query(
+                "UPDATE attempt SET claimed_until = $2 \
+                 WHERE id = $1 AND state = 'running' AND claimed_until > $3",
+            )
+            .bind(claim.attempt.as_str())
+            .bind(now.plus(claim.lease_ms).0)
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await?;
+            if done.rows_affected() == 0 {
+                lost.push(claim.attempt.clone());
+            }
+        }
+        tx.commit().await?;
+        Ok(lost)
+    }
+
+    /// What came of these attempts, with the length of each log.
+    pub async fn finish_attempts(
+        &self,
+        ended: Vec<(&AttemptClaim, Attempted, u64)>,
+        now: Timestamp,
+    ) -> Result<Finished> {
+        let mut tx = self.write().await?;
+        let together = i64::try_from(ended.len()).unwrap_or(i64::MAX);
+        let mut finish = Finish { ledger: Ledger::new(now), runs: BTreeMap::new(), together, now };
+        let mut lost = Vec::new();
+        for (claim, attempted, log_bytes) in ended {
+            let outcome = AttemptOutcome::from(&attempted);
+            let log_bytes = i64::try_from(log_bytes).unwrap_or(i64::MAX);
+            if end_attempt(&mut tx, &claim.attempt, &outcome, (log_bytes, now)).await? {
+                finish.attempt(&mut tx, claim, attempted).await?;
+            } else {
+                lost.push(claim.attempt.clone());
+            }
+        }
+        let moved = finish.ledger.close(&mut tx).await?;
+        tx.commit().await?;
+        Ok(Finished { moved, lost })
+    }
+
+    /// Which of these running attempts no build wants any more.
+    pub async fn unwanted(&self, running: &[AttemptId]) -> Result<Vec<AttemptId>> {
+        let found = sqlx::query(
+            "SELECT DISTINCT attempt_id FROM build \
+             WHERE state = 'building' AND attempt_id IS NOT NULL",
+        )
+        .fetch_all(&self.reader)
+        .await?;
+        let wanted: HashSet<String> =
+            found.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?;
+        Ok(running.iter().filter(|it| !wanted.contains(it.as_str())).cloned().collect())
+    }
+}
+
+/// Builds that wait for a derivation, of repositories whose installation lets us act.
+async fn waiting_for(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Vec<Build>> {
+    let found = sqlx::query(concat!(
+        "SELECT ",
+        build_columns!(),
+        " FROM build b JOIN run r ON r.id = b.run_id JOIN repository p ON p.id = r.repository_id \
+         WHERE b.drv = $1 AND b.state = 'waiting' AND ",
+        active!()
+    ))
+    .bind(drv.as_str())
+    .fetch_all(tx)
+    .await?;
+    found.iter().map(rows::build).collect()
+}
+
+/// `false` when the derivation is being realised.
+async fn begin(
+    tx: &mut AnyConnection,
+    (drv, attempt): (&DrvPath, &AttemptId),
+    (builder, by): (&str, &str),
+    now: Timestamp,
+    lease_ms: i64,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "INSERT INTO attempt (id, drv, builder, state, claimed_by, claimed_until, started_at, \
+         log_bytes) VALUES ($1, $2, $3, 'running', $4, $5, $6, 0) ON CONFLICT DO NOTHING",
+    )
+    .bind(attempt.as_str())
+    .bind(drv.as_str())
+    .bind(builder)
+    .bind(by)
+    .bind(now.plus(lease_ms).0)
+    .bind(now.0)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// `false` when its lease had ended and somebody noticed.
+pub(super) async fn end_attempt(
+    tx: &mut AnyConnection,
+    attempt: &AttemptId,
+    outcome: &AttemptOutcome,
+    (log_bytes, now): (i64, Timestamp),
+) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE attempt SET state = 'ended', ended_at = $2, outcome = $3, log_bytes = $4 \
+         WHERE id = $1 AND state = 'running'",
+    )
+    .bind(attempt.as_str())
+    .bind(now.0)
+    .bind(rows::to_json(outcome)?)
+    .bind(log_bytes)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The builds of an attempt, each with the number of attempts that ended as weather.
+pub(super) async fn attached(
+    tx: &mut AnyConnection,
+    attempt: &AttemptId,
+) -> Result<Vec<(Build, u32)>> {
+    let found = sqlx::query(concat!(
+        "SELECT ",
+        build_columns!(),
+        " FROM build b WHERE b.attempt_id = $1 AND b.state = 'building'"
+    ))
+    .bind(attempt.as_str())
+    .fetch_all(tx)
+    .await?;
+    found.iter().map(|row| Ok((rows::build(row)?, rows::count(row, "b_weathers")?))).collect()
+}
+
+/// The endings of one transaction.
+struct Finish {
+    ledger: Ledger,
+    /// Read once each.
+    runs: BTreeMap<RunId, Run>,
+    /// How many attempts shared the operation, and so its time.
+    together: i64,
+    now: Timestamp,
+}
+
+impl Finish {
+    async fn attempt(
+        &mut self,
+        tx: &mut AnyConnection,
+        claim: &AttemptClaim,
+        attempted: Attempted,
+    ) -> Result<()> {
+        let builds = attached(tx, &claim.attempt).await?;
+        match attempted {
+            Attempted::Weather(what) => {
+                for (build, weathers) in builds {
+                    self.weather(tx, build, weathers + 1, &what).await?;
+                }
+            }
+            Attempted::Answered(ending) => {
+                for (build, _) in builds {
+                    self.answered(tx, claim, build, ending.clone()).await?;
+                }
+                if ending.is_good() {
+                    // It is there now, whatever these waited for.
+                    for build in waiting_anyhow(tx, claim.drv()).await? {
+                        self.answered(tx, claim, build, ending.clone()).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn weather(
+        &mut self,
+        tx: &mut AnyConnection,
+        build: Build,
+        weathers: u32,
+        what: &str,
+    ) -> Result<()> {
+        sqlx::query("UPDATE build SET weathers = $2 WHERE id = $1")
+            .bind(build.id.as_str())
+            .bind(i64::from(weathers))
+            .execute(&mut *tx)
+            .await?;
+        let step = if weathers >= MOST_ATTEMPTS {
+            BuildStep::End(Ending::Transient { what: what.to_owned() })
+        } else {
+            let not_before = self.now.plus(retry_delay_ms(weathers));
+            BuildStep::Retry(Waiting::Retry { after: what.to_owned(), not_before })
+        };
+        self.ledger.build(tx, build, step).await?;
+        Ok(())
+    }
+
+    async fn answered(
+        &mut self,
+        tx: &mut AnyConnection,
+        claim: &AttemptClaim,
+        build: Build,
+        ending: Ending,
+    ) -> Result<()> {
+        let run = self.run(tx, &build.run).await?;
+        if matches!(ending, Ending::Built { .. }) {
+            // Its share: the time of the whole batch would make each of it look slow, and a host
+            // that looks slow is built alone from then on.
+            let took = self.now.since(claim.started_at) / self.together;
+            memory::built(tx, run.repository, &build.attr, took).await?;
+        }
+        if ending.is_good() {
+            memory::good(tx, &run, &build, &claim.derivation).await?;
+        }
+        if matches!(build.state, BuildState::Waiting { .. }) {
+            // For its log: this is the attempt that made it.
+            sqlx::query("UPDATE build SET attempt_id = $2 WHERE id = $1")
+                .bind(build.id.as_str())
+                .bind(claim.attempt.as_str())
+                .execute(&mut *tx)
+                .await?;
+        }
+        self.ledger.build(tx, build, BuildStep::End(ending)).await?;
+        Ok(())
+    }
+
+    async fn run(&mut self, tx: &mut AnyConnection, id: &RunId) -> Result<Run> {
+        if let Some(run) = self.runs.get(id) {
+            return Ok(run.clone());
+        }
+        let run = run_by_id(tx, id).await?;
+        self.runs.insert(id.clone(), run.clone());
+        Ok(run)
+    }
+}
+
+async fn waiting_anyhow(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Vec<Build>> {
+    let found = sqlx::query(concat!(
+        "SELECT ",
+        build_columns!(),
+        " FROM build b WHERE b.drv = $1 AND b.state = 'waiting'"
+    ))
+    .bind(drv.as_str())
+    .fetch_all(tx)
+    .await?;
+    found.iter().map(rows::build).collect()
+}

@@ -1,0 +1,223 @@
+//! How soon a report must show what moved: what is decided at once, progress now and then, to
+//! spare calls.
+use sqlx::AnyConnection;
+use sqlx::Row;
+
+use crate::domain::Timestamp;
+use crate::domain::id::{BuildId, RunId};
+use crate::store::error::Result;
+use crate::store::reports::{ReportId, ReportKind, kind};
+
+/// How soon a move is to be shown; the greater, the sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pace {
+    /// The life goes on: shown now and then, to spare calls.
+    Progress,
+    /// The life has ended: shown at once.
+    Decided,
+    /// The life begins again: shown like a new one.
+    Revived,
+}
+
+/// A host's check is made when the build has lasted this long: of a build that is reused at once
+/// only the ending is shown.
+const FIRST_SHOW_MS: i64 = 2_000;
+/// Between "queued" and "in progress" of a host.
+const HOST_PROGRESS_MS: i64 = 10_000;
+
+// Ranks: which of the reports that are behind goes first.
+const NEW_GATE: i64 = 0;
+const ENDED_HOST: i64 = 1;
+const GATE: i64 = 2;
+const NEW_HOST: i64 = 3;
+const PROGRESS: i64 = 4;
+
+/// Takes the earlier of what is due and of `$4`; a report that failed keeps its patience.
+macro_rules! bump {
+    ($not_before:literal, $where:literal) => {
+        concat!(
+            "UPDATE report SET wanted = wanted + 1, \
+             since = CASE WHEN wanted > shown THEN since ELSE $2 END, \
+             rank = CASE WHEN wanted > shown AND rank < $3 THEN rank ELSE $3 END, \
+             not_before = CASE WHEN tries > 0 THEN not_before \
+             WHEN wanted > shown AND not_before < ",
+            $not_before,
+            " THEN not_before ELSE ",
+            $not_before,
+            " END WHERE ",
+            $where
+        )
+    };
+}
+
+/// The longer a run lasts, the more rarely its gate shows progress: 15 s apart at first, then up
+/// to 5 minutes; an hour's run takes about 20 calls.
+macro_rules! gate_progress_at {
+    () => {
+        "shown_at + CASE WHEN times_shown < 3 THEN 15000 WHEN times_shown < 5 THEN 30000 \
+         WHEN times_shown < 7 THEN 60000 WHEN times_shown < 9 THEN 120000 ELSE 300000 END"
+    };
+}
+
+/// A host's state moved.
+pub(super) async fn bump_host(
+    tx: &mut AnyConnection,
+    build: &BuildId,
+    pace: Pace,
+    now: Timestamp,
+) -> Result<()> {
+    let (rank, at) = host_pace(pace, now);
+    sqlx::query(bump!("$4", "build_id = $1"))
+        .bind(build.as_str())
+        .bind(now.0)
+        .bind(rank)
+        .bind(at.0)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+fn host_pace(pace: Pace, now: Timestamp) -> (i64, Timestamp) {
+    match pace {
+        Pace::Progress => (PROGRESS, now.plus(HOST_PROGRESS_MS)),
+        Pace::Decided => (ENDED_HOST, now),
+        Pace::Revived => (NEW_HOST, now.plus(FIRST_SHOW_MS)),
+    }
+}
+
+/// A run's state moved, or one of its builds'. The commit status only mirrors the verdict.
+pub(super) async fn bump_run(
+    tx: &mut AnyConnection,
+    run: &RunId,
+    pace: Pace,
+    now: Timestamp,
+) -> Result<()> {
+    let (kinds, rank): (&[&str], i64) = match pace {
+        Pace::Progress => {
+            return bump_gate_progress(tx, run, now).await;
+        }
+        Pace::Decided => (&["gate", "status"], GATE),
+        Pace::Revived => (&["gate", "status"], NEW_GATE),
+    };
+    for kind in kinds {
+        sqlx::query(bump!("$4", "run_id = $1 AND kind = $5"))
+            .bind(run.as_str())
+            .bind(now.0)
+            .bind(rank)
+            .bind(now.0)
+            .bind(*kind)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn bump_gate_progress(tx: &mut AnyConnection, run: &RunId, now: Timestamp) -> Result<()> {
+    let text = concat!(
+        "UPDATE report SET wanted = wanted + 1, \
+         since = CASE WHEN wanted > shown THEN since ELSE $2 END, \
+         rank = CASE WHEN wanted > shown AND rank < $3 THEN rank ELSE $3 END, \
+         not_before = CASE WHEN tries > 0 OR wanted > shown THEN not_before ELSE ",
+        gate_progress_at!(),
+        " END WHERE run_id = $1 AND kind = 'gate'"
+    );
+    sqlx::query(text).bind(run.as_str()).bind(now.0).bind(GATE).execute(tx).await?;
+    Ok(())
+}
+
+/// The gate and the commit status of a new run: the gate goes before everything else.
+pub(super) async fn create_for_run(
+    tx: &mut AnyConnection,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<()> {
+    let gate = New { id: ReportId::gate(run), kind: "gate", run, build: None, rank: NEW_GATE };
+    create(tx, gate, now, now).await?;
+    let status = New { id: ReportId::status(run), kind: "status", run, build: None, rank: GATE };
+    create(tx, status, now, now).await
+}
+
+/// The check of a host that was listed.
+pub(super) async fn create_for_host(
+    tx: &mut AnyConnection,
+    run: &RunId,
+    build: &BuildId,
+    now: Timestamp,
+) -> Result<()> {
+    let id = ReportId::host(build);
+    let host = New { id, kind: "host", run, build: Some(build), rank: NEW_HOST };
+    create(tx, host, now.plus(FIRST_SHOW_MS), now).await
+}
+
+struct New<'a> {
+    id: ReportId,
+    kind: &'static str,
+    run: &'a RunId,
+    build: Option<&'a BuildId>,
+    rank: i64,
+}
+
+async fn create(
+    tx: &mut AnyConnection,
+    new: New<'_>,
+    not_before: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    let New { id, kind, run, build, rank } = new;
+    sqlx::query(
+        "INSERT INTO report (id, run_id, build_id, kind, wanted, shown, rank, since, not_before, \
+         serial, shown_at, times_shown, tries) \
+         VALUES ($1, $2, $3, $4, 1, 0, $5, $6, $7, 0, 0, 0, 0)",
+    )
+    .bind(id.as_str())
+    .bind(run.as_str())
+    .bind(build.map(BuildId::as_str))
+    .bind(kind)
+    .bind(rank)
+    .bind(now.0)
+    .bind(not_before.0)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A report that moved while it was being shown was bumped at the pace of what was due before.
+pub(super) async fn repace(
+    tx: &mut AnyConnection,
+    report: &ReportId,
+    now: Timestamp,
+) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT o.kind AS kind, r.state AS run_state, b.state AS build_state \
+         FROM report o JOIN run r ON r.id = o.run_id LEFT JOIN build b ON b.id = o.build_id \
+         WHERE o.id = $1 AND o.wanted > o.shown",
+    )
+    .bind(report.as_str())
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let ended = |column: &str| -> Result<bool> {
+        Ok(row.try_get::<Option<String>, _>(column)?.as_deref() == Some("ended"))
+    };
+    let (rank, at) = match kind(&row)? {
+        ReportKind::Host if ended("build_state")? => host_pace(Pace::Decided, now),
+        ReportKind::Host => host_pace(Pace::Progress, now),
+        ReportKind::Gate if !ended("run_state")? => {
+            let text = concat!(
+                "UPDATE report SET rank = $2, not_before = ",
+                gate_progress_at!(),
+                " WHERE id = $1"
+            );
+            sqlx::query(text).bind(report.as_str()).bind(GATE).execute(tx).await?;
+            return Ok(());
+        }
+        ReportKind::Gate | ReportKind::Status => (GATE, now),
+    };
+    sqlx::query("UPDATE report SET rank = $2, not_before = $3 WHERE id = $1")
+        .bind(report.as_str())
+        .bind(rank)
+        .bind(at.0)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

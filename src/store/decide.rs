@@ -1,0 +1,328 @@
+//! What a delivery changes, once it is decided: one transaction, whatever the decision.
+use sqlx::AnyConnection;
+
+use crate::domain::Timestamp;
+use crate::domain::build::{Build, BuildState, Ending};
+use crate::domain::decide::Standing;
+use crate::domain::id::{CommitSha, DeliveryId, RepositoryId, RunId};
+use crate::domain::incoming::{InstallationChange, InstallationStanding, Repository};
+use crate::domain::run::{Reason, Run, RunState};
+use crate::domain::verdict::{Verdict, judge};
+use crate::store::Store;
+use crate::store::bump;
+use crate::store::deliveries::DeliveryState;
+use crate::store::error::Result;
+use crate::store::moves::{BuildStep, Event, Ledger, Moved, RunStep, builds_of, run_by_id};
+use crate::store::rows::{self, run_columns};
+
+/// A decision, as the store carries it out.
+#[expect(clippy::large_enum_variant, reason = "a batch of these lives for one transaction")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// Nothing to do; says why.
+    Ignore { note: String },
+    /// It does not read as GitHub describes it; says where.
+    Unreadable { note: String },
+    /// The repository's policy must be read first, not before this time.
+    AskPolicy { note: String, not_before: Timestamp },
+    /// A new run, which takes the place of older ones.
+    Start { repository: Repository, run: Run, supersede: Vec<RunId> },
+    /// A superseded run is tested anew, because its commit is the head again.
+    Revive { repository: Repository, run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
+    /// A run's commit is the head again, and the run stays as it is; those in between end.
+    Return { run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
+    /// The App's installation changed.
+    Installation(InstallationChange),
+}
+
+impl Store {
+    /// What stands for this commit and reason.
+    pub async fn standing(
+        &self,
+        repository: RepositoryId,
+        reason: &Reason,
+        sha: &CommitSha,
+    ) -> Result<Standing> {
+        let mut tx = self.read().await?;
+        let same = sqlx::query(concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM run r WHERE r.repository_id = $1 AND r.sha = $2 AND r.reason = $3"
+        ))
+        .bind(repository.0)
+        .bind(sha.as_str())
+        .bind(reason.to_string())
+        .fetch_optional(&mut *tx)
+        .await?;
+        let open = sqlx::query(concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM run r WHERE r.repository_id = $1 AND r.reason = $2 AND (r.state <> 'ended' \
+             OR EXISTS (SELECT 1 FROM build b WHERE b.run_id = r.id AND b.state <> 'ended')) \
+             ORDER BY r.occurred_at, r.id"
+        ))
+        .bind(repository.0)
+        .bind(reason.to_string())
+        .fetch_all(&mut *tx)
+        .await?;
+        let newest = sqlx::query(concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM run r WHERE r.repository_id = $1 AND r.reason = $2 \
+             ORDER BY r.occurred_at DESC, r.created_at DESC, r.id DESC LIMIT 1"
+        ))
+        .bind(repository.0)
+        .bind(reason.to_string())
+        .fetch_optional(&mut *tx)
+        .await?;
+        Ok(Standing {
+            same: same.as_ref().map(rows::run).transpose()?,
+            open: open.iter().map(rows::run).collect::<Result<_>>()?,
+            newest: newest.as_ref().map(rows::run).transpose()?,
+        })
+    }
+
+    /// Carries out what was decided about a delivery; nothing when it was decided before.
+    pub async fn decide(
+        &self,
+        guid: &DeliveryId,
+        decided: Decided,
+        now: Timestamp,
+    ) -> Result<Moved> {
+        self.decide_all(vec![(guid.clone(), decided)], now).await
+    }
+
+    /// As [`Store::decide`], many in one transaction. Decisions about the same repository and
+    /// reason do not know of each other: put them into different calls.
+    pub async fn decide_all(
+        &self,
+        all: Vec<(DeliveryId, Decided)>,
+        now: Timestamp,
+    ) -> Result<Moved> {
+        let mut tx = self.write().await?;
+        let mut ledger = Ledger::new(now);
+        for (guid, decided) in all {
+            if settle(&mut tx, &guid, &decided, now).await? {
+                carry_out(&mut tx, &mut ledger, decided, now).await?;
+            }
+        }
+        let moved = ledger.close(&mut tx).await?;
+        tx.commit().await?;
+        Ok(moved)
+    }
+}
+
+/// Notes the decision on the delivery; `false` when there was one before.
+async fn settle(
+    tx: &mut AnyConnection,
+    guid: &DeliveryId,
+    decided: &Decided,
+    now: Timestamp,
+) -> Result<bool> {
+    let (state, note, at) = match decided {
+        Decided::Ignore { note } => (DeliveryState::Ignored, Some(note), now),
+        Decided::Unreadable { note } => (DeliveryState::Unreadable, Some(note), now),
+        Decided::AskPolicy { note, not_before } => {
+            (DeliveryState::AsksPolicy, Some(note), *not_before)
+        }
+        Decided::Start { .. }
+        | Decided::Revive { .. }
+        | Decided::Return { .. }
+        | Decided::Installation(_) => (DeliveryState::Decided, None, now),
+    };
+    let done = sqlx::query(
+        "UPDATE delivery SET state = $2, note = $3, changed_at = $4 \
+         WHERE guid = $1 AND state IN ('arrived', 'waiting')",
+    )
+    .bind(guid.as_str())
+    .bind(state.code())
+    .bind(note.map(|it| rows::text(it.clone())))
+    .bind(at.0)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn carry_out(
+    tx: &mut AnyConnection,
+    ledger: &mut Ledger,
+    decided: Decided,
+    now: Timestamp,
+) -> Result<()> {
+    match decided {
+        Decided::Ignore { .. } | Decided::Unreadable { .. } | Decided::AskPolicy { .. } => Ok(()),
+        Decided::Start { repository, run, supersede } => {
+            save_repository(tx, &repository, run.occurred_at).await?;
+            if insert_run(tx, &run, now).await? {
+                bump::create_for_run(tx, &run.id, now).await?;
+                ledger.note(Event::ReportBehind);
+                if matches!(run.state, RunState::Requested) {
+                    ledger.note(Event::RunRequested);
+                }
+            }
+            for older in supersede.iter().filter(|it| **it != run.id) {
+                superseded(tx, ledger, older, &run.sha).await?;
+            }
+            Ok(())
+        }
+        Decided::Revive { repository, run, occurred_at, supersede } => {
+            save_repository(tx, &repository, occurred_at).await?;
+            let sha = revived(tx, ledger, &run, occurred_at).await?;
+            for older in supersede.iter().filter(|it| **it != run) {
+                superseded(tx, ledger, older, &sha).await?;
+            }
+            Ok(())
+        }
+        Decided::Return { run, occurred_at, supersede } => {
+            let sha = run_by_id(tx, &run).await?.sha;
+            became_head(tx, &run, occurred_at).await?;
+            for older in supersede.iter().filter(|it| **it != run) {
+                superseded(tx, ledger, older, &sha).await?;
+            }
+            Ok(())
+        }
+        Decided::Installation(change) => changed(tx, ledger, change, now).await,
+    }
+}
+
+async fn save_repository(
+    tx: &mut AnyConnection,
+    repository: &Repository,
+    at: Timestamp,
+) -> Result<()> {
+    let Repository { id, owner, name, default_branch, visibility, installation } = repository;
+    sqlx::query(
+        "INSERT INTO repository \
+         (id, owner, name, default_branch, visibility, installation_id, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET \
+         owner = excluded.owner, name = excluded.name, default_branch = excluded.default_branch, \
+         visibility = excluded.visibility, installation_id = excluded.installation_id, \
+         updated_at = excluded.updated_at WHERE excluded.updated_at >= repository.updated_at",
+    )
+    .bind(id.0)
+    .bind(owner.as_str())
+    .bind(name.as_str())
+    .bind(default_branch.as_str())
+    .bind(rows::visibility_name(*visibility))
+    .bind(installation.0)
+    .bind(at.0)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// `false` when there is a run of this repository, commit and reason.
+async fn insert_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result<bool> {
+    let verdict = match &run.state {
+        RunState::Ended { verdict, .. } => Some(rows::to_json(verdict)?),
+        RunState::AwaitingApproval
+        | RunState::Requested
+        | RunState::Evaluating { .. }
+        | RunState::Building { .. } => None,
+    };
+    let done = sqlx::query(
+        "INSERT INTO run (id, repository_id, sha, reason, base, occurred_at, created_at, state, \
+         state_at, verdict, not_before, claim, claimed_until) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0) ON CONFLICT DO NOTHING",
+    )
+    .bind(run.id.as_str())
+    .bind(run.repository.0)
+    .bind(run.sha.as_str())
+    .bind(run.reason.to_string())
+    .bind(run.base.as_ref().map(CommitSha::as_str))
+    .bind(run.occurred_at.0)
+    .bind(run.created_at.0)
+    .bind(run.state.name())
+    .bind(now.0)
+    .bind(verdict)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A newer commit takes a run's place: whatever is open ends. A verdict that has fallen stays.
+async fn superseded(
+    tx: &mut AnyConnection,
+    ledger: &mut Ledger,
+    id: &RunId,
+    by: &CommitSha,
+) -> Result<()> {
+    let run = run_by_id(tx, id).await?;
+    let builds = builds_of(tx, id).await?;
+    let fallen = match &run.state {
+        RunState::Building { .. } => judge(run.problem.as_ref(), &builds),
+        RunState::AwaitingApproval
+        | RunState::Requested
+        | RunState::Evaluating { .. }
+        | RunState::Ended { .. } => None,
+    };
+    for build in builds.into_iter().filter(is_open) {
+        ledger.build(tx, build, BuildStep::End(Ending::Superseded { by: by.clone() })).await?;
+    }
+    if run.state.is_open() {
+        let verdict = fallen.unwrap_or(Verdict::Superseded { by: by.clone() });
+        ledger.run(tx, run, RunStep::End(verdict)).await?;
+    }
+    Ok(())
+}
+
+fn is_open(build: &Build) -> bool {
+    !matches!(build.state, BuildState::Ended { .. })
+}
+
+/// The run and its superseded builds begin again; gives the run's commit.
+async fn revived(
+    tx: &mut AnyConnection,
+    ledger: &mut Ledger,
+    id: &RunId,
+    occurred_at: Timestamp,
+) -> Result<CommitSha> {
+    let run = run_by_id(tx, id).await?;
+    let builds = builds_of(tx, id).await?;
+    let run = ledger.run(tx, run, RunStep::Revive).await?;
+    for build in builds {
+        if let Some(Ending::Superseded { .. }) = build.state.ending() {
+            ledger.revive(tx, build).await?;
+        }
+    }
+    sqlx::query("UPDATE run SET claimed_until = 0 WHERE id = $1")
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
+    became_head(tx, id, occurred_at).await?;
+    Ok(run.sha)
+}
+
+/// The newest run of a reason is the one whose commit became the head last.
+async fn became_head(tx: &mut AnyConnection, id: &RunId, occurred_at: Timestamp) -> Result<()> {
+    sqlx::query("UPDATE run SET occurred_at = $2 WHERE id = $1")
+        .bind(id.as_str())
+        .bind(occurred_at.0)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn changed(
+    tx: &mut AnyConnection,
+    ledger: &mut Ledger,
+    change: InstallationChange,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO installation (id, standing, changed_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (id) DO UPDATE SET standing = excluded.standing, \
+         changed_at = excluded.changed_at",
+    )
+    .bind(change.installation.0)
+    .bind(rows::standing_name(change.standing))
+    .bind(now.0)
+    .execute(tx)
+    .await?;
+    if change.standing == InstallationStanding::Active {
+        for event in [Event::RunRequested, Event::BuildWaiting, Event::ReportBehind] {
+            ledger.note(event);
+        }
+    }
+    Ok(())
+}

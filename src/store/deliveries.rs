@@ -1,0 +1,171 @@
+//! What became of the deliveries that were kept.
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::domain::Timestamp;
+use crate::domain::id::DeliveryId;
+use crate::store::Store;
+use crate::store::error::Result;
+use crate::store::rows;
+
+/// A delivery that wants its decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDelivery {
+    pub guid: DeliveryId,
+    pub event: String,
+    pub body: String,
+    pub body_sha256: String,
+    pub received_at: Timestamp,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// Kept, and not yet decided.
+    Received,
+    /// The repository's policy must be read before it can be decided.
+    AsksPolicy,
+    /// It changed something.
+    Decided,
+    /// It changes nothing.
+    Ignored,
+    /// It could not be understood.
+    Unreadable,
+}
+
+/// A delivery's record, without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    pub guid: DeliveryId,
+    pub event: String,
+    pub action: Option<String>,
+    pub received_at: Timestamp,
+    pub state: DeliveryState,
+    /// Why it was ignored, or what is wrong with it.
+    pub note: Option<String>,
+}
+
+impl DeliveryState {
+    /// As the store keeps it: seven letters each (see the migration).
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Received => "arrived",
+            Self::AsksPolicy => "waiting",
+            Self::Decided => "decided",
+            Self::Ignored => "ignored",
+            Self::Unreadable => "invalid",
+        }
+    }
+
+    fn read(row: &AnyRow) -> Result<Self> {
+        Ok(match row.try_get::<&str, _>("state")? {
+            "arrived" => Self::Received,
+            "waiting" => Self::AsksPolicy,
+            "decided" => Self::Decided,
+            "ignored" => Self::Ignored,
+            "invalid" => Self::Unreadable,
+            other => return Err(rows::unknown("delivery.state", other)),
+        })
+    }
+}
+
+impl Store {
+    /// Deliveries to be decided, the oldest first.
+    pub async fn undecided(&self, limit: i64) -> Result<Vec<StoredDelivery>> {
+        self.stored("arrived", Timestamp(i64::MAX), limit).await
+    }
+
+    /// Deliveries that wait for a policy to be read, and may be looked at again now.
+    pub async fn asking_policy(&self, now: Timestamp, limit: i64) -> Result<Vec<StoredDelivery>> {
+        self.stored("waiting", now, limit).await
+    }
+
+    async fn stored(
+        &self,
+        state: &'static str,
+        until: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<StoredDelivery>> {
+        let found = sqlx::query(
+            "SELECT guid, event, body, body_sha256, received_at FROM delivery \
+             WHERE state = $1 AND changed_at <= $2 ORDER BY changed_at LIMIT $3",
+        )
+        .bind(state)
+        .bind(until.0)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?;
+        found
+            .iter()
+            .map(|row| {
+                Ok(StoredDelivery {
+                    guid: rows::parsed(row, "guid")?,
+                    event: row.try_get("event")?,
+                    body: row.try_get("body")?,
+                    body_sha256: row.try_get("body_sha256")?,
+                    received_at: rows::time(row, "received_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The same body came before, under another GUID: GitHub sends a delivery again under its old
+    /// GUID, so somebody replays it. Of two, the one with the smaller time and GUID is the first.
+    pub async fn replayed(&self, delivery: &StoredDelivery) -> Result<bool> {
+        let found = sqlx::query(
+            "SELECT guid FROM delivery WHERE body_sha256 = $1 AND state <> 'ignored' AND guid <> $2 \
+             AND (received_at < $3 OR (received_at = $3 AND guid < $2)) LIMIT 1",
+        )
+        .bind(delivery.body_sha256.as_str())
+        .bind(delivery.guid.as_str())
+        .bind(delivery.received_at.0)
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// A delivery's record.
+    pub async fn delivery(&self, guid: &DeliveryId) -> Result<Option<DeliveryRecord>> {
+        let row = sqlx::query(
+            "SELECT event, action, received_at, state, note FROM delivery WHERE guid = $1",
+        )
+        .bind(guid.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(|row| {
+            Ok(DeliveryRecord {
+                guid: guid.clone(),
+                event: row.try_get("event")?,
+                action: row.try_get("action")?,
+                received_at: rows::time(&row, "received_at")?,
+                state: DeliveryState::read(&row)?,
+                note: row.try_get("note")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Forgets deliveries that were settled before this moment; says how many. A body that is
+    /// replayed later still starts nothing: its commit has been tested.
+    pub async fn delete_old(&self, before: Timestamp) -> Result<u64> {
+        let mut deleted = 0;
+        for state in [DeliveryState::Decided, DeliveryState::Ignored, DeliveryState::Unreadable] {
+            // In small portions, so that no delivery waits long for the writer.
+            loop {
+                let done = sqlx::query(
+                    "DELETE FROM delivery WHERE guid IN (SELECT guid FROM delivery \
+                     WHERE state = $1 AND changed_at < $2 LIMIT 200)",
+                )
+                .bind(state.code())
+                .bind(before.0)
+                .execute(&self.writer)
+                .await?;
+                deleted += done.rows_affected();
+                if done.rows_affected() < 200 {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+}

@@ -1,0 +1,121 @@
+//! What is known of a host from earlier commits: how heavy it is, and where it was last good.
+use std::collections::HashMap;
+
+use sqlx::AnyConnection;
+use sqlx::Row;
+
+use crate::domain::Timestamp;
+use crate::domain::build::{Build, Derivation};
+use crate::domain::id::{AttrPath, RepositoryId, StorePath};
+use crate::domain::plan::Known;
+use crate::domain::run::{Reason, Run};
+use crate::store::error::Result;
+use crate::store::rows;
+
+/// Of every host of a repository that was evaluated before.
+pub(super) async fn known(
+    tx: &mut AnyConnection,
+    repository: RepositoryId,
+) -> Result<HashMap<AttrPath, Known>> {
+    let found = sqlx::query(
+        "SELECT attr, evaluation_ms, evaluation_peak FROM memory \
+         WHERE repository_id = $1 AND evaluation_ms IS NOT NULL AND evaluation_peak IS NOT NULL",
+    )
+    .bind(repository.0)
+    .fetch_all(tx)
+    .await?;
+    let mut known = HashMap::with_capacity(found.len());
+    for row in &found {
+        let took = Known {
+            evaluation_ms: row.try_get("evaluation_ms")?,
+            peak_memory: row.try_get("evaluation_peak")?,
+        };
+        known.insert(rows::json(row, "attr")?, took);
+    }
+    Ok(known)
+}
+
+/// A host was evaluated; without `took`, what was known of it stays.
+pub(super) async fn evaluated(
+    tx: &mut AnyConnection,
+    repository: RepositoryId,
+    attr: &AttrPath,
+    took: Option<Known>,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO memory (repository_id, attr_key, attr, evaluation_ms, evaluation_peak, \
+         last_good_at, seen_at) VALUES ($1, $2, $3, $4, $5, 0, $6) \
+         ON CONFLICT (repository_id, attr_key) DO UPDATE SET \
+         evaluation_ms = COALESCE(excluded.evaluation_ms, memory.evaluation_ms), \
+         evaluation_peak = COALESCE(excluded.evaluation_peak, memory.evaluation_peak), \
+         seen_at = excluded.seen_at",
+    )
+    .bind(repository.0)
+    .bind(rows::attr_key(attr)?)
+    .bind(rows::to_json(attr)?)
+    .bind(took.map(|it| it.evaluation_ms))
+    .bind(took.map(|it| it.peak_memory))
+    .bind(now.0)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A host's derivation was realised in so long.
+pub(super) async fn built(
+    tx: &mut AnyConnection,
+    repository: RepositoryId,
+    attr: &AttrPath,
+    build_ms: i64,
+) -> Result<()> {
+    sqlx::query("UPDATE memory SET build_ms = $3 WHERE repository_id = $1 AND attr_key = $2")
+        .bind(repository.0)
+        .bind(rows::attr_key(attr)?)
+        .bind(build_ms)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// A host is good at a run's commit: on the default branch, it is the one that is kept.
+pub(super) async fn good(
+    tx: &mut AnyConnection,
+    run: &Run,
+    build: &Build,
+    derivation: &Derivation,
+) -> Result<()> {
+    let Reason::Push(branch) = &run.reason else { return Ok(()) };
+    let out = derivation.outputs.get("out").or_else(|| derivation.outputs.values().next());
+    sqlx::query(
+        "UPDATE memory SET last_good_drv = $3, last_good_out = $4, last_good_at = $5 \
+         WHERE repository_id = $1 AND attr_key = $2 AND last_good_at <= $5 \
+         AND EXISTS (SELECT 1 FROM repository p WHERE p.id = $1 AND p.default_branch = $6)",
+    )
+    .bind(run.repository.0)
+    .bind(rows::attr_key(&build.attr)?)
+    .bind(derivation.path.as_str())
+    .bind(out.map(StorePath::as_str))
+    .bind(run.occurred_at.0)
+    .bind(branch.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Hosts that the default branch no longer has are not kept.
+pub(super) async fn release_vanished(tx: &mut AnyConnection, run: &Run) -> Result<()> {
+    let Reason::Push(branch) = &run.reason else { return Ok(()) };
+    sqlx::query(
+        "UPDATE memory SET last_good_drv = NULL, last_good_out = NULL \
+         WHERE repository_id = $1 AND last_good_out IS NOT NULL \
+         AND attr_key NOT IN (SELECT attr_key FROM build WHERE run_id = $2) \
+         AND EXISTS (SELECT 1 FROM repository p WHERE p.id = $1 AND p.default_branch = $3)",
+    )
+    .bind(run.repository.0)
+    .bind(run.id.as_str())
+    .bind(branch.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Remembers. The only module that knows SQL: one text for `SQLite` and for `PostgreSQL`.
+//!
+//! A [`Store`] has a method per sentence of the domain and one transaction per method. Only the
+//! [`domain`](crate::domain) moves a life; this module writes down what it says, and returns what
+//! moved as [`Moved`], which the flow turns into wakeups. Times and ids are arguments.
+//!
+//! - `open`: a URL becomes a store, or a refusal that says what was found.
+//! - [`intake`]: deliveries, many to a transaction; [`deliveries`]: what became of them.
+//! - [`decide`]: what a delivery changes.
+//! - [`facts`]: what is known before a run is planned.
+//! - [`runs`]: a run is claimed, listed and evaluated.
+//! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised.
+//! - [`reports`]: what GitHub shows compared with what is known; `bump`: how soon it must.
+//! - [`sweep`]: lost claims, old rows, numbers, garbage collector roots.
+//! - [`views`]: what pages and checks are made of.
+//! - `memory`: what is known of a host from earlier commits.
+//! - `moves`: the one place that writes a life's new state and notes who must hear of it.
+pub mod attempts;
+mod bump;
+mod claim;
+pub mod decide;
+pub mod deliveries;
+mod error;
+pub mod facts;
+pub mod intake;
+mod memory;
+mod moves;
+mod open;
+pub mod queue;
+pub mod reports;
+mod rows;
+pub mod runs;
+pub mod sweep;
+pub mod views;
+
+use sqlx::any::Any;
+use sqlx::{AnyPool, Transaction};
+
+pub use crate::store::claim::{AttemptClaim, RunClaim};
+pub use crate::store::error::{Result, StoreError};
+pub use crate::store::moves::{Event, Moved};
+
+/// Everything that must survive a crash. Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// One connection to `SQLite`; several to `PostgreSQL`, where they exclude each other by a lock.
+    writer: AnyPool,
+    reader: AnyPool,
+    database: Database,
+}
+
+/// Which database it is, and what is particular to it.
+#[derive(Clone, Debug)]
+enum Database {
+    Sqlite {
+        /// Takes the log into the file, beside the writer.
+        checkpointer: AnyPool,
+        /// The write-ahead log.
+        log: std::path::PathBuf,
+    },
+    Postgres,
+}
+
+type Tx = Transaction<'static, Any>;
+
+impl Store {
+    /// A transaction that changes something. There is one at a time, so that what it has read is
+    /// still true when it writes.
+    async fn write(&self) -> Result<Tx> {
+        match self.database {
+            Database::Sqlite { .. } => Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?),
+            Database::Postgres => {
+                let mut tx = self.writer.begin().await?;
+                sqlx::query("LOCK TABLE meta IN EXCLUSIVE MODE").execute(&mut *tx).await?;
+                Ok(tx)
+            }
+        }
+    }
+
+    /// A transaction that reads several things as they were at one moment.
+    async fn read(&self) -> Result<Tx> {
+        Ok(match self.database {
+            Database::Sqlite { .. } => self.reader.begin().await?,
+            Database::Postgres => {
+                self.reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?
+            }
+        })
+    }
+
+    /// What the store keeps under this name; `fresh` when it kept nothing yet.
+    pub async fn keep_value(&self, name: &str, fresh: String) -> Result<String> {
+        let mut tx = self.write().await?;
+        sqlx::query("INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .bind(fresh)
+            .execute(&mut *tx)
+            .await?;
+        let kept = sqlx::query_scalar("SELECT value FROM meta WHERE key = $1")
+            .bind(name)
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(kept)
+    }
+
+    /// The store answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT value FROM meta WHERE key = 'program'").execute(&self.reader).await?;
+        Ok(())
+    }
+}

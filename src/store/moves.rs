@@ -1,0 +1,336 @@
+//! The one place that writes a life's new state, and notes who must hear of it.
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::AnyConnection;
+
+use crate::domain::Timestamp;
+use crate::domain::build::{Build, BuildState, Derivation, Ending, Waiting};
+use crate::domain::id::{AttemptId, BuildId, RunId};
+use crate::domain::run::{Run, RunState};
+use crate::domain::verdict::{Verdict, judge};
+use crate::store::bump::{self, Pace};
+use crate::store::error::{Result, StoreError};
+use crate::store::rows::{self, build_columns, run_columns};
+
+/// Something that a stage waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// A run wants its evaluation.
+    RunRequested,
+    /// A build waits for a slot.
+    BuildWaiting,
+    /// What GitHub shows is no longer what is known.
+    ReportBehind,
+    /// An attempt that runs may have lost its last build.
+    AttemptUnwanted,
+    /// A run that may be under evaluation has ended: the evaluation is to be stopped.
+    RunEnded,
+}
+
+/// What a method of the store has moved, for the flow's wakeups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Moved(BTreeSet<Event>);
+
+impl Moved {
+    /// Each kind of event once.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        self.0.iter().copied()
+    }
+
+    /// Whether something of this kind happened.
+    pub fn has(&self, event: Event) -> bool {
+        self.0.contains(&event)
+    }
+
+    /// Both.
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    pub(super) fn note(&mut self, event: Event) {
+        self.0.insert(event);
+    }
+}
+
+/// A move of a build's life.
+pub(super) enum BuildStep {
+    Wait(Derivation, Waiting),
+    Reuse(Derivation),
+    Start(AttemptId),
+    Retry(Waiting),
+    End(Ending),
+}
+
+/// A move of a run's life.
+pub(super) enum RunStep {
+    Evaluate,
+    Evaluated,
+    End(Verdict),
+    Revive,
+}
+
+/// The moves of one transaction. [`Ledger::close`] draws the consequences: runs whose last
+/// required build ended get their verdict, and every report that shows something moved is bumped.
+pub(super) struct Ledger {
+    now: Timestamp,
+    builds: BTreeMap<BuildId, Pace>,
+    runs: BTreeMap<RunId, Pace>,
+    moved: Moved,
+}
+
+impl Ledger {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { now, builds: BTreeMap::new(), runs: BTreeMap::new(), moved: Moved::default() }
+    }
+
+    pub(super) fn note(&mut self, event: Event) {
+        self.moved.note(event);
+    }
+
+    /// The run's page says something new.
+    pub(super) fn touch(&mut self, run: &RunId, pace: Pace) {
+        let entry = self.runs.entry(run.clone()).or_insert(pace);
+        *entry = (*entry).max(pace);
+    }
+
+    /// Moves a build and writes its new state.
+    pub(super) async fn build(
+        &mut self,
+        tx: &mut AnyConnection,
+        mut build: Build,
+        step: BuildStep,
+    ) -> Result<Build> {
+        let now = self.now;
+        let was_building = matches!(build.state, BuildState::Building { .. });
+        let (state, _) = match step {
+            BuildStep::Wait(derivation, for_what) => build.state.wait(derivation, for_what, now),
+            BuildStep::Reuse(derivation) => build.state.reuse(derivation, now),
+            BuildStep::Start(attempt) => {
+                build.attempts += 1;
+                build.state.start(attempt, now)
+            }
+            BuildStep::Retry(for_what) => build.state.retry(for_what, now),
+            BuildStep::End(ending) => build.state.end(ending, now),
+        }?;
+        build.state = state;
+        save_build(tx, &build, now).await?;
+        let pace = match &build.state {
+            BuildState::Waiting { .. } => {
+                self.note(Event::BuildWaiting);
+                Pace::Progress
+            }
+            BuildState::Listed | BuildState::Building { .. } => Pace::Progress,
+            BuildState::Ended { ending: Ending::Superseded { .. }, .. } if was_building => {
+                self.note(Event::AttemptUnwanted);
+                Pace::Decided
+            }
+            BuildState::Ended { .. } => Pace::Decided,
+        };
+        self.builds.insert(build.id.clone(), pace);
+        self.touch(&build.run, Pace::Progress);
+        Ok(build)
+    }
+
+    /// A waiting build waits for something else, for as long as before.
+    pub(super) async fn rewait(
+        &mut self,
+        tx: &mut AnyConnection,
+        build: Build,
+        for_what: Waiting,
+    ) -> Result<()> {
+        let (held, not_before) = rows::held_until(&for_what);
+        build.state.wait_for(for_what.clone())?;
+        sqlx::query(
+            "UPDATE build SET waiting = $2, held = $3, not_before = $4 \
+             WHERE id = $1 AND state = 'waiting'",
+        )
+        .bind(build.id.as_str())
+        .bind(rows::to_json(&for_what)?)
+        .bind(held)
+        .bind(not_before.0)
+        .execute(tx)
+        .await?;
+        self.note(Event::BuildWaiting);
+        self.touch(&build.run, Pace::Progress);
+        self.builds.insert(build.id, Pace::Progress);
+        Ok(())
+    }
+
+    /// A superseded build is listed anew.
+    pub(super) async fn revive(&mut self, tx: &mut AnyConnection, build: Build) -> Result<()> {
+        build.state.revive()?;
+        sqlx::query(
+            "UPDATE build SET state = 'listed', since = $2, system = NULL, drv = NULL, \
+             derivation = NULL, waiting = NULL, held = 0, not_before = 0, attempt_id = NULL, \
+             ending = NULL, ended_at = NULL WHERE id = $1",
+        )
+        .bind(build.id.as_str())
+        .bind(self.now.0)
+        .execute(&mut *tx)
+        .await?;
+        self.builds.insert(build.id, Pace::Revived);
+        Ok(())
+    }
+
+    /// Moves a run and writes its new state.
+    pub(super) async fn run(
+        &mut self,
+        tx: &mut AnyConnection,
+        mut run: Run,
+        step: RunStep,
+    ) -> Result<Run> {
+        let now = self.now;
+        let (state, _) = match step {
+            RunStep::Evaluate => run.state.evaluate(now),
+            RunStep::Evaluated => run.state.evaluated(now),
+            RunStep::End(verdict) => run.state.end(verdict, now),
+            RunStep::Revive => run.state.revive(),
+        }?;
+        run.state = state;
+        save_run(tx, &run, now).await?;
+        let pace = match &run.state {
+            RunState::Requested => {
+                self.note(Event::RunRequested);
+                Pace::Revived
+            }
+            RunState::Ended { .. } => {
+                self.note(Event::RunEnded);
+                Pace::Decided
+            }
+            RunState::AwaitingApproval
+            | RunState::Evaluating { .. }
+            | RunState::Building { .. } => Pace::Progress,
+        };
+        self.touch(&run.id, pace);
+        Ok(run)
+    }
+
+    /// Draws the consequences and says what moved.
+    pub(super) async fn close(mut self, tx: &mut AnyConnection) -> Result<Moved> {
+        let touched: Vec<RunId> = self.runs.keys().cloned().collect();
+        for id in &touched {
+            if let Some((run, verdict)) = fallen_verdict(tx, id).await? {
+                self.run(tx, run, RunStep::End(verdict)).await?;
+            }
+        }
+        for (build, pace) in &self.builds {
+            bump::bump_host(tx, build, *pace, self.now).await?;
+        }
+        for (run, pace) in &self.runs {
+            bump::bump_run(tx, run, *pace, self.now).await?;
+        }
+        if !self.runs.is_empty() {
+            self.note(Event::ReportBehind);
+        }
+        Ok(self.moved)
+    }
+}
+
+/// The verdict of a run that waits for nothing but its builds, once it has fallen.
+async fn fallen_verdict(tx: &mut AnyConnection, id: &RunId) -> Result<Option<(Run, Verdict)>> {
+    let run = run_by_id(tx, id).await?;
+    if !matches!(run.state, RunState::Building { .. }) {
+        return Ok(None);
+    }
+    // Asked first, because it is cheap: of 500 builds, 499 endings do not end the run.
+    let open = sqlx::query(
+        "SELECT 1 AS one FROM build \
+         WHERE run_id = $1 AND required = 'required' AND state <> 'ended' LIMIT 1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(&mut *tx)
+    .await?;
+    if open.is_some() {
+        return Ok(None);
+    }
+    let builds = builds_of(tx, id).await?;
+    let verdict = judge(run.problem.as_ref(), &builds);
+    Ok(verdict.map(|verdict| (run, verdict)))
+}
+
+pub(super) async fn run_by_id(tx: &mut AnyConnection, id: &RunId) -> Result<Run> {
+    let row = sqlx::query(concat!("SELECT ", run_columns!(), " FROM run r WHERE r.id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(tx)
+        .await?;
+    row.as_ref().map(rows::run).ok_or_else(|| StoreError::Missing(format!("run {id}")))?
+}
+
+pub(super) async fn builds_of(tx: &mut AnyConnection, run: &RunId) -> Result<Vec<Build>> {
+    let found = sqlx::query(concat!(
+        "SELECT ",
+        build_columns!(),
+        " FROM build b WHERE b.run_id = $1 ORDER BY b.rank, b.id"
+    ))
+    .bind(run.as_str())
+    .fetch_all(tx)
+    .await?;
+    found.iter().map(rows::build).collect()
+}
+
+async fn save_build(tx: &mut AnyConnection, build: &Build, now: Timestamp) -> Result<()> {
+    let mut waiting = None;
+    let mut held = (0, Timestamp(0));
+    let mut attempt = None;
+    let mut ending = None;
+    let mut new_derivation = None;
+    match &build.state {
+        BuildState::Listed => {}
+        BuildState::Waiting { derivation, for_what, .. } => {
+            waiting = Some(rows::to_json(for_what)?);
+            held = rows::held_until(for_what);
+            new_derivation = Some(derivation);
+        }
+        BuildState::Building { attempt: id, .. } => attempt = Some(id.as_str()),
+        BuildState::Ended { derivation, ending: how, .. } => {
+            ending = Some(rows::to_json(how)?);
+            new_derivation = derivation.as_ref();
+        }
+    }
+    let ended_at = ending.is_some().then_some(now.0);
+    sqlx::query(
+        "UPDATE build SET state = $2, since = $3, system = COALESCE($4, system), \
+         drv = COALESCE($5, drv), derivation = COALESCE($6, derivation), waiting = $7, held = $8, \
+         not_before = $9, attempts = $10, attempt_id = COALESCE($11, attempt_id), ending = $12, \
+         ended_at = $13 WHERE id = $1",
+    )
+    .bind(build.id.as_str())
+    .bind(build.state.name())
+    .bind(now.0)
+    .bind(new_derivation.map(|it| it.system.as_str()))
+    .bind(new_derivation.map(|it| it.path.as_str()))
+    .bind(new_derivation.map(rows::to_json).transpose()?)
+    .bind(waiting)
+    .bind(held.0)
+    .bind(held.1.0)
+    .bind(i64::from(build.attempts))
+    .bind(attempt)
+    .bind(ending)
+    .bind(ended_at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn save_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result<()> {
+    let verdict = match &run.state {
+        RunState::Ended { verdict, .. } => Some(rows::to_json(verdict)?),
+        RunState::AwaitingApproval
+        | RunState::Requested
+        | RunState::Evaluating { .. }
+        | RunState::Building { .. } => None,
+    };
+    sqlx::query(
+        "UPDATE run SET state = $2, state_at = $3, verdict = $4, waits = NULL, not_before = 0 \
+         WHERE id = $1",
+    )
+    .bind(run.id.as_str())
+    .bind(run.state.name())
+    .bind(now.0)
+    .bind(verdict)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

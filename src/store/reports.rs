@@ -1,0 +1,223 @@
+//! What GitHub shows compared with what is known. A report is one thing that GitHub shows: a
+//! run's gate, a host's check, a commit status. Whatever moves bumps the revision that is wanted;
+//! showing it notes the revision that was shown.
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::domain::Timestamp;
+use crate::domain::id::{BuildId, InstallationId, RunId};
+use crate::store::error::{Result, StoreError};
+use crate::store::rows::{self, active};
+use crate::store::{Store, bump};
+
+/// A report's own id, the first half of a check run's `external_id`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReportId(String);
+
+impl ReportId {
+    /// The gate of a run.
+    pub fn gate(run: &RunId) -> Self {
+        Self(format!("gate-{run}"))
+    }
+
+    /// The check of a host.
+    pub fn host(build: &BuildId) -> Self {
+        Self(format!("host-{build}"))
+    }
+
+    /// The commit status of a run.
+    pub fn status(run: &RunId) -> Self {
+        Self(format!("status-{run}"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ReportId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a report is shown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReportKind {
+    Gate,
+    Host,
+    Status,
+}
+
+/// A report whose newest revision GitHub does not show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    pub report: ReportId,
+    pub kind: ReportKind,
+    pub run: RunId,
+    /// Of a host's report.
+    pub build: Option<BuildId>,
+    pub installation: InstallationId,
+    /// To be given back to [`Store::shown`].
+    pub revision: i64,
+    /// Counts the check runs that were made for this report; 0 before the first.
+    pub serial: i64,
+    /// The check run that shows it, once there is one.
+    pub github_id: Option<i64>,
+    pub shown_status: Option<String>,
+    pub shown_digest: Option<String>,
+    /// Failed calls since the last that succeeded.
+    pub tries: u32,
+}
+
+/// What GitHub shows now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// [`Behind::revision`] of what was shown.
+    pub revision: i64,
+    /// `None` of a commit status.
+    pub github_id: Option<i64>,
+    /// GitHub's `status` of the check run, or `state` of the commit status.
+    pub status: String,
+    /// Of the whole page, so that the same is not sent again.
+    pub digest: String,
+}
+
+impl Store {
+    /// Reports that GitHub does not show as they are known, and that are due: gates first, then
+    /// by their age. None of an installation through which GitHub does not let us act.
+    pub async fn behind(&self, now: Timestamp, limit: i64) -> Result<Vec<Behind>> {
+        let found = sqlx::query(concat!(
+            "SELECT o.id AS id, o.kind AS kind, o.run_id AS run_id, o.build_id AS build_id, \
+             o.wanted AS wanted, o.serial AS serial, o.github_id AS github_id, \
+             o.shown_status AS shown_status, o.shown_digest AS shown_digest, o.tries AS tries, \
+             p.installation_id AS installation_id \
+             FROM report o JOIN run r ON r.id = o.run_id JOIN repository p ON p.id = r.repository_id \
+             WHERE o.wanted > o.shown AND o.not_before <= $1 AND ",
+            active!(),
+            " ORDER BY o.rank, o.since, o.id LIMIT $2"
+        ))
+        .bind(now.0)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?;
+        found.iter().map(behind).collect()
+    }
+
+    /// When the next report becomes due that is not due yet.
+    pub async fn next_behind(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(not_before) FROM report WHERE wanted > shown AND not_before > $1",
+        )
+        .bind(now.0)
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(at.map(Timestamp))
+    }
+
+    /// A check run with the external id `REPORT:SERIAL` may exist from now on; the one before it
+    /// is history.
+    pub async fn creating(&self, report: &ReportId, serial: i64) -> Result<()> {
+        sqlx::query(
+            "UPDATE report SET serial = $2, github_id = NULL, shown_status = NULL, \
+             shown_digest = NULL WHERE id = $1",
+        )
+        .bind(report.as_str())
+        .bind(serial)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// GitHub shows this revision. What moved in the meantime is due at its own pace.
+    pub async fn shown(&self, report: &ReportId, shown: Shown, now: Timestamp) -> Result<()> {
+        let Shown { revision, github_id, status, digest } = shown;
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE report SET shown = $2, github_id = COALESCE($3, github_id), \
+             shown_status = $4, shown_digest = $5, shown_at = $6, since = $6, \
+             times_shown = times_shown + 1, tries = 0, last_error = NULL WHERE id = $1",
+        )
+        .bind(report.as_str())
+        .bind(revision)
+        .bind(github_id)
+        .bind(status)
+        .bind(digest)
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await?;
+        bump::repace(&mut tx, report, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The call failed; the report is tried again at this time.
+    pub async fn report_failed(
+        &self,
+        report: &ReportId,
+        error: &str,
+        not_before: Timestamp,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE report SET tries = tries + 1, last_error = $2, not_before = $3 WHERE id = $1",
+        )
+        .bind(report.as_str())
+        .bind(rows::text(error.to_owned()))
+        .bind(not_before.0)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// GitHub will never take this revision; the next one is tried again.
+    pub async fn give_up_report(&self, report: &ReportId, revision: i64, note: &str) -> Result<()> {
+        sqlx::query("UPDATE report SET shown = $2, tries = 0, last_error = $3 WHERE id = $1")
+            .bind(report.as_str())
+            .bind(revision)
+            .bind(rows::text(note.to_owned()))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+}
+
+pub(super) fn kind(row: &AnyRow) -> Result<ReportKind> {
+    match row.try_get::<&str, _>("kind")? {
+        "gate" => Ok(ReportKind::Gate),
+        "host" => Ok(ReportKind::Host),
+        "status" => Ok(ReportKind::Status),
+        other => Err(rows::unknown("report.kind", other)),
+    }
+}
+
+fn behind(row: &AnyRow) -> Result<Behind> {
+    Ok(Behind {
+        report: ReportId(row.try_get("id")?),
+        kind: kind(row)?,
+        run: rows::parsed(row, "run_id")?,
+        build: rows::maybe_parsed(row, "build_id")?,
+        installation: InstallationId(row.try_get("installation_id")?),
+        revision: row.try_get("wanted")?,
+        serial: row.try_get("serial")?,
+        github_id: row.try_get("github_id")?,
+        shown_status: row.try_get("shown_status")?,
+        shown_digest: row.try_get("shown_digest")?,
+        tries: rows::count(row, "tries")?,
+    })
+}
+
+impl From<ReportId> for String {
+    fn from(id: ReportId) -> Self {
+        id.0
+    }
+}
+
+impl std::str::FromStr for ReportId {
+    type Err = StoreError;
+
+    /// Any text: an id that is none finds nothing.
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self(rows::text(text.to_owned())))
+    }
+}

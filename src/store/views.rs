@@ -1,0 +1,223 @@
+//! What pages and checks are made of.
+use sqlx::AnyConnection;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::domain::Timestamp;
+use crate::domain::id::{AttemptId, BuildId, CommitSha, DrvPath, RunId};
+use crate::domain::incoming::Repository;
+use crate::domain::page::{BuildView, EvaluationCost, RunLine, RunView};
+use crate::domain::run::Run;
+use crate::store::Store;
+use crate::store::attempts::AttemptOutcome;
+use crate::store::error::Result;
+use crate::store::rows::{self, build_columns, repository_columns, run_columns};
+
+/// One build with the attempts at its derivation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildDetail {
+    /// Its run, with this build alone.
+    pub view: RunView,
+    /// The newest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// An attempt to realise a derivation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptView {
+    pub id: AttemptId,
+    pub drv: DrvPath,
+    pub builder: String,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// `None` while it runs.
+    pub outcome: Option<AttemptOutcome>,
+    /// Of its log, uncompressed.
+    pub log_bytes: i64,
+}
+
+/// Where a list of runs goes on: the run that was shown last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    pub created_at: Timestamp,
+    pub id: RunId,
+}
+
+macro_rules! run_rows {
+    ($where:literal) => {
+        concat!(
+            "SELECT ",
+            run_columns!(),
+            ", ",
+            repository_columns!(),
+            ", (SELECT COUNT(*) FROM build b WHERE b.run_id = r.id) AS builds, \
+             (SELECT COUNT(*) FROM build b WHERE b.run_id = r.id AND b.state = 'ended') AS ended \
+             FROM run r JOIN repository p ON p.id = r.repository_id WHERE ",
+            $where,
+            " ORDER BY r.created_at DESC, r.id DESC LIMIT $1"
+        )
+    };
+}
+
+macro_rules! build_rows {
+    ($where:literal) => {
+        concat!(
+            "SELECT ",
+            build_columns!(),
+            ", a.started_at AS a_started_at \
+             FROM build b LEFT JOIN attempt a ON a.id = b.attempt_id WHERE ",
+            $where,
+            " ORDER BY b.rank, b.id"
+        )
+    };
+}
+
+impl Store {
+    /// A run with its builds; `None` when there is none of this id.
+    pub async fn run_view(&self, id: &RunId) -> Result<Option<RunView>> {
+        let mut tx = self.read().await?;
+        let Some((run, repository)) = run_and_repository(&mut tx, id).await? else {
+            return Ok(None);
+        };
+        let found =
+            sqlx::query(build_rows!("b.run_id = $1")).bind(id.as_str()).fetch_all(&mut *tx).await?;
+        let builds = found.iter().map(build_view).collect::<Result<_>>()?;
+        Ok(Some(RunView { run, repository, builds }))
+    }
+
+    /// A build's run with that build alone; `None` when there is none of this id.
+    pub async fn build_view(&self, id: &BuildId) -> Result<Option<RunView>> {
+        view_of_build(&mut *self.read().await?, id).await
+    }
+
+    /// A build with its attempts; `None` when there is none of this id.
+    pub async fn build_detail(&self, id: &BuildId) -> Result<Option<BuildDetail>> {
+        let mut tx = self.read().await?;
+        let Some(view) = view_of_build(&mut tx, id).await? else { return Ok(None) };
+        let derivation = view.builds.first().and_then(|it| it.build.state.derivation());
+        let attempts = match derivation {
+            Some(derivation) => attempts_at(&mut tx, &derivation.path).await?,
+            None => Vec::new(),
+        };
+        Ok(Some(BuildDetail { view, attempts }))
+    }
+
+    /// An attempt; `None` when there is none of this id.
+    pub async fn attempt(&self, id: &AttemptId) -> Result<Option<AttemptView>> {
+        let row = sqlx::query(
+            "SELECT id, drv, builder, started_at, ended_at, outcome, log_bytes \
+             FROM attempt WHERE id = $1",
+        )
+        .bind(id.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
+        row.as_ref().map(attempt).transpose()
+    }
+
+    /// The newest runs of all repositories, from where the last list ended.
+    pub async fn recent_runs(&self, limit: i64, before: Option<&Before>) -> Result<Vec<RunLine>> {
+        let (time, id) = before.map_or((i64::MAX, ""), |it| (it.created_at.0, it.id.as_str()));
+        let found =
+            sqlx::query(run_rows!("r.created_at < $2 OR (r.created_at = $2 AND r.id < $3)"))
+                .bind(limit)
+                .bind(time)
+                .bind(id)
+                .fetch_all(&self.reader)
+                .await?;
+        found.iter().map(run_line).collect()
+    }
+
+    /// The newest runs of a repository by its name, of one commit or of all; GitHub's names do
+    /// not differ in case alone.
+    pub async fn runs_of(
+        &self,
+        owner: &str,
+        name: &str,
+        sha: Option<&CommitSha>,
+        limit: i64,
+    ) -> Result<Vec<RunLine>> {
+        let found = sqlx::query(run_rows!(
+            "LOWER(p.owner) = LOWER($2) AND LOWER(p.name) = LOWER($3) AND ($4 = '' OR r.sha = $4)"
+        ))
+        .bind(limit)
+        .bind(rows::text(owner.to_owned()))
+        .bind(rows::text(name.to_owned()))
+        .bind(sha.map_or("", CommitSha::as_str))
+        .fetch_all(&self.reader)
+        .await?;
+        found.iter().map(run_line).collect()
+    }
+}
+
+async fn view_of_build(tx: &mut AnyConnection, id: &BuildId) -> Result<Option<RunView>> {
+    let found =
+        sqlx::query(build_rows!("b.id = $1")).bind(id.as_str()).fetch_optional(&mut *tx).await?;
+    let Some(found) = found else { return Ok(None) };
+    let build = build_view(&found)?;
+    let found = run_and_repository(tx, &build.build.run).await?;
+    Ok(found.map(|(run, repository)| RunView { run, repository, builds: vec![build] }))
+}
+
+async fn run_and_repository(
+    tx: &mut AnyConnection,
+    id: &RunId,
+) -> Result<Option<(Run, Repository)>> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        run_columns!(),
+        ", ",
+        repository_columns!(),
+        " FROM run r JOIN repository p ON p.id = r.repository_id WHERE r.id = $1"
+    ))
+    .bind(id.as_str())
+    .fetch_optional(tx)
+    .await?;
+    row.map(|row| Ok((rows::run(&row)?, rows::repository(&row)?))).transpose()
+}
+
+fn run_line(row: &AnyRow) -> Result<RunLine> {
+    Ok(RunLine {
+        run: rows::run(row)?,
+        repository: rows::repository(row)?,
+        builds: row.try_get("builds")?,
+        ended: row.try_get("ended")?,
+    })
+}
+
+fn build_view(row: &AnyRow) -> Result<BuildView> {
+    let elapsed_ms: Option<i64> = row.try_get("b_evaluation_ms")?;
+    let peak: Option<i64> = row.try_get("b_evaluation_peak")?;
+    let cost = |(elapsed_ms, peak)| EvaluationCost {
+        elapsed_ms,
+        peak_memory: u64::try_from(peak).unwrap_or_default(),
+    };
+    Ok(BuildView {
+        build: rows::build(row)?,
+        evaluation: elapsed_ms.zip(peak).map(cost),
+        attempt: rows::maybe_parsed(row, "b_attempt")?,
+        started_at: row.try_get::<Option<i64>, _>("a_started_at")?.map(Timestamp),
+    })
+}
+
+async fn attempts_at(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Vec<AttemptView>> {
+    let found = sqlx::query(
+        "SELECT id, drv, builder, started_at, ended_at, outcome, log_bytes FROM attempt \
+         WHERE drv = $1 ORDER BY started_at DESC, id DESC LIMIT 20",
+    )
+    .bind(drv.as_str())
+    .fetch_all(tx)
+    .await?;
+    found.iter().map(attempt).collect()
+}
+
+fn attempt(row: &AnyRow) -> Result<AttemptView> {
+    Ok(AttemptView {
+        id: rows::parsed(row, "id")?,
+        drv: rows::parsed(row, "drv")?,
+        builder: row.try_get("builder")?,
+        started_at: rows::time(row, "started_at")?,
+        ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(Timestamp),
+        outcome: rows::maybe_json(row, "outcome")?,
+        log_bytes: row.try_get("log_bytes")?,
+    })
+}

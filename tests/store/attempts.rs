@@ -1,0 +1,266 @@
+//! Derivations are realised once, for everybody who waits for them.
+use fleetcheck::domain::build::{
+    Attempted, BuildFailure, BuildState, Ending, MOST_ATTEMPTS, Waiting, retry_delay_ms,
+};
+use fleetcheck::domain::id::AttemptId;
+use fleetcheck::domain::run::RunState;
+use fleetcheck::domain::verdict::Verdict;
+use fleetcheck::store::Event;
+use fleetcheck::store::attempts::AttemptOutcome;
+use fleetcheck::store::runs::Outcome;
+
+use crate::world::{LEASE, NOW, World, built, derivation, drv, id, weather};
+
+fn linux() -> Vec<String> {
+    vec!["x86_64-linux".to_owned()]
+}
+
+async fn candidates(world: &World) -> Vec<String> {
+    let found = world.store.candidates(&linux(), NOW, 9).await.unwrap();
+    found.iter().map(|it| it.drv.name().to_owned()).collect()
+}
+
+fn failed() -> Attempted {
+    Attempted::Answered(Ending::BuildFailed(BuildFailure {
+        derivation: drv("gtk"),
+        headline: "builder failed with exit code 1".into(),
+        log_tail: vec!["\u{1b}[31mno\0".into()],
+    }))
+}
+
+contract! {
+    async fn a_run_ends_when_its_last_build_ends(world) {
+        let run = world.push("a1", &[]).await;
+        let (claim, _) = world.waiting(&["raider", "viper"]).await;
+        let moved = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        assert!(!moved.has(Event::RunEnded));
+        let raider = world.start("raider").await.unwrap();
+        let viper = world.start("viper").await.unwrap();
+        assert!(!world.finish(&raider, built()).await.moved.has(Event::RunEnded));
+        assert!(world.run(&run).await.run.state.is_open());
+        let finished = world.finish(&viper, failed()).await;
+        assert!(finished.moved.has(Event::RunEnded) && finished.moved.has(Event::ReportBehind));
+        let view = world.run(&run).await;
+        assert_eq!(view.run.state, RunState::Ended { verdict: Verdict::Failed, at: NOW });
+        assert_eq!(view.builds[1].started_at, Some(NOW));
+        assert_eq!(view.builds[1].attempt.as_ref(), Some(viper.attempt()));
+        let attempt = world.store.attempt(viper.attempt()).await.unwrap().unwrap();
+        assert_eq!((attempt.log_bytes, attempt.builder.as_str()), (10, "local"));
+        let Attempted::Answered(ending) = failed() else { unreachable!() };
+        assert_eq!(attempt.outcome, Some(AttemptOutcome::Answered(ending)));
+    }
+
+    async fn one_derivation_wanted_by_two_runs_is_built_once(world) {
+        let first = world.push("a1", &[]).await;
+        let (claim, _) = world.waiting(&["raider"]).await;
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        let second = world.push("b2", &[]).await;
+        let (claim, _) = world.waiting(&["raider"]).await;
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        assert_eq!(candidates(&world).await, ["raider", "raider"]);
+
+        let attempt = world.start("raider").await.unwrap();
+        assert!(world.start("raider").await.is_none(), "it is being built");
+        assert_eq!(candidates(&world).await.len(), 0);
+        // The third comes while it is being built, and joins.
+        let third = world.push("c3", &[]).await;
+        let (claim, builds) = world.waiting(&["raider"]).await;
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        let state = world.build(&builds[0].id).await.state;
+        assert!(matches!(state, BuildState::Building { attempt: a, .. } if a == *attempt.attempt()));
+        let finished = world.finish(&attempt, built()).await;
+        assert_eq!(finished.lost, []);
+        for run in [first, second, third] {
+            let passed = RunState::Ended { verdict: Verdict::Passed, at: NOW };
+            assert_eq!(world.run(&run).await.run.state, passed);
+        }
+    }
+
+    async fn an_attempt_is_wanted_while_one_run_wants_it(world) {
+        let first = world.push("a1", &[]).await;
+        world.waiting(&["raider"]).await;
+        let second = world.push("b2", &[]).await;
+        world.waiting(&["raider"]).await;
+        let attempt = world.start("raider").await.unwrap();
+        let running = [attempt.attempt().clone()];
+        let third = world.push("c3", &[&first]).await;
+        assert_eq!(world.store.unwanted(&running).await.unwrap(), []);
+        world.push("d4", &[&second, &third]).await;
+        assert_eq!(world.store.unwanted(&running).await.unwrap(), running);
+        let _ = world.finish(&attempt, weather()).await;
+        assert!(world.start("raider").await.is_none(), "nobody waits for it");
+    }
+
+    async fn weather_is_tried_again_with_patience_and_an_end(world) {
+        let run = world.push("a1", &[]).await;
+        let (claim, builds) = world.waiting(&["raider"]).await;
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        for tries in 1..MOST_ATTEMPTS {
+            let attempt = world.start("raider").await.unwrap();
+            assert!(world.finish(&attempt, weather()).await.moved.has(Event::BuildWaiting));
+            let build = world.build(&builds[0].id).await;
+            assert_eq!(build.attempts, tries);
+            let not_before = NOW.plus(retry_delay_ms(tries));
+            let after = "the connection was lost".to_owned();
+            let BuildState::Waiting { for_what, .. } = build.state else { panic!("{build:?}") };
+            assert_eq!(for_what, Waiting::Retry { after, not_before });
+            assert_eq!(world.store.candidates(&linux(), NOW, 9).await.unwrap(), []);
+            let then = world.store.candidates(&linux(), not_before, 9).await.unwrap();
+            assert_eq!(then.len(), 1);
+        }
+        let attempt = world.start("raider").await.unwrap();
+        let _ = world.finish(&attempt, weather()).await;
+        let ending = world.build(&builds[0].id).await.state.ending().cloned();
+        assert_eq!(ending, Some(Ending::Transient { what: "the connection was lost".into() }));
+        let failed = RunState::Ended { verdict: Verdict::Failed, at: NOW };
+        assert_eq!(world.run(&run).await.run.state, failed);
+    }
+
+    async fn a_lost_attempt_is_tried_again_and_cannot_write(world) {
+        world.push("a1", &[]).await;
+        let (_, builds) = world.waiting(&["raider"]).await;
+        let attempt = world.start("raider").await.unwrap();
+        assert_eq!(world.store.renew_attempts(&[&attempt], NOW.plus(1)).await.unwrap(), []);
+        let later = NOW.plus(LEASE + 1);
+        let lost = [attempt.attempt().clone()];
+        assert_eq!(world.store.renew_attempts(&[&attempt], later).await.unwrap(), lost);
+        let expired = world.store.expire(later).await.unwrap();
+        assert_eq!(expired.attempts, lost);
+        assert!(expired.moved.has(Event::BuildWaiting));
+        let again = world.start("raider").await.unwrap();
+        assert_eq!(world.finish(&attempt, built()).await.lost, lost);
+        assert_eq!(world.build(&builds[0].id).await.state.name(), "building");
+        assert_eq!(world.build(&builds[0].id).await.attempts, 2);
+        let _ = world.finish(&again, built()).await;
+        let view = world.store.build_detail(&builds[0].id).await.unwrap().unwrap();
+        assert_eq!(view.view.builds[0].build.state.ending(), Some(&Ending::Built { seconds: 3 }));
+        let outcomes: Vec<_> = view.attempts.iter().map(|it| it.outcome.clone().unwrap()).collect();
+        assert!(outcomes.contains(&AttemptOutcome::Lost));
+        assert_eq!(outcomes.len(), 2);
+    }
+
+    async fn what_was_built_is_there_for_those_who_wait_for_something_else(world) {
+        world.push("a1", &[]).await;
+        let claim = world.claim().await;
+        let builds = world.list(&claim, &["raider", "viper"]).await;
+        let wait = Outcome::Wait(derivation("same"), Waiting::Slot);
+        world.evaluated(&claim, &builds[0], wait).await;
+        let attempt = world.start("same").await.unwrap();
+        let _ = world.finish(&attempt, weather()).await;
+        let held = Waiting::NoBuilder { system: "x86_64-linux".into() };
+        world.evaluated(&claim, &builds[1], Outcome::Wait(derivation("same"), held)).await;
+        let attempt = world.start("same").await.unwrap();
+        let _ = world.finish(&attempt, Attempted::Answered(Ending::Reused)).await;
+        for build in &builds {
+            assert_eq!(world.build(&build.id).await.state.ending(), Some(&Ending::Reused));
+        }
+    }
+
+    async fn the_first_of_each_run_goes_before_the_second_of_any(world) {
+        world.push("a1", &[]).await;
+        world.waiting(&["a", "b", "c"]).await;
+        world.push("b2", &[]).await;
+        world.waiting(&["d", "e"]).await;
+        assert_eq!(candidates(&world).await, ["a", "d", "b", "e", "c"]);
+        let two = world.store.candidates(&linux(), NOW, 2).await.unwrap();
+        assert_eq!(two.iter().map(|it| it.rank).collect::<Vec<_>>(), [0, 0]);
+    }
+
+    async fn a_build_without_a_builder_is_no_candidate_until_there_is_one(world) {
+        world.push("a1", &[]).await;
+        let claim = world.claim().await;
+        let builds = world.list(&claim, &["raider"]).await;
+        let wait = Waiting::NoFeatures { system: "x86_64-linux".into(), features: vec!["kvm".into()] };
+        world.evaluated(&claim, &builds[0], Outcome::Wait(derivation("raider"), wait)).await;
+        assert_eq!(candidates(&world).await.len(), 0);
+        let held = world.store.held().await.unwrap();
+        assert_eq!((&held[0].build, held.len()), (&builds[0].id, 1));
+        let slot = vec![(builds[0].id.clone(), Waiting::Slot)];
+        assert!(world.store.rewait(slot, NOW).await.unwrap().has(Event::BuildWaiting));
+        assert_eq!(candidates(&world).await, ["raider"]);
+        assert_eq!(world.store.held().await.unwrap(), []);
+    }
+
+    async fn how_long_a_host_builds_is_remembered(world) {
+        world.push("a1", &[]).await;
+        world.waiting(&["raider"]).await;
+        let attempt = world.start("raider").await.unwrap();
+        let ended = vec![(&attempt, built(), 0)];
+        let _ = world.store.finish_attempts(ended, NOW.plus(7_000)).await.unwrap();
+        world.push("b2", &[]).await;
+        let claim = world.claim().await;
+        let builds = world.list(&claim, &["raider"]).await;
+        let wait = Outcome::Wait(derivation("raider-2"), Waiting::Slot);
+        world.evaluated(&claim, &builds[0], wait).await;
+        let candidates = world.store.candidates(&linux(), NOW, 9).await.unwrap();
+        assert_eq!(candidates[0].expected_ms, Some(7_000));
+    }
+
+    async fn the_last_good_and_what_is_in_flight_is_held_and_the_rest_released(world) {
+        let paths = async || {
+            let roots = world.store.roots().await.unwrap();
+            let mut all: Vec<_> = roots
+                .iter()
+                .map(|it| format!("{} {}", it.name.split('-').next().unwrap(), &it.path[44..]))
+                .collect();
+            all.sort();
+            all
+        };
+        world.push("a1", &[]).await;
+        let (claim, _) = world.waiting(&["raider", "viper"]).await;
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        assert_eq!(paths().await, ["building raider.drv", "building viper.drv"]);
+        for name in ["raider", "viper"] {
+            let attempt = world.start(name).await.unwrap();
+            let _ = world.finish(&attempt, built()).await;
+        }
+        assert_eq!(paths().await, ["good raider", "good viper"]);
+        world.push("b2", &[]).await;
+        let claim = world.claim().await;
+        let builds = world.list(&claim, &["raider"]).await;
+        world.evaluated(&claim, &builds[0], Outcome::Reuse(derivation("raider-2"))).await;
+        assert_eq!(paths().await, ["good raider-2", "good viper"]);
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        assert_eq!(paths().await, ["good raider-2"], "viper is gone from the branch");
+    }
+
+    async fn ten_thousand_waiting_builds_are_claimed_quickly(world) {
+        world.push("a1", &[]).await;
+        let claim = world.claim().await;
+        let names: Vec<String> = (0..100).map(|it| format!("h{it}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let builds = world.list(&claim, &names).await;
+        let outcomes = builds.iter().zip(&names).map(|(build, name)| {
+            let outcome = Outcome::Wait(derivation(name), Waiting::Slot);
+            fleetcheck::store::runs::EvaluationOutcome { build: build.id.clone(), outcome, took: None }
+        });
+        let _ = world.store.evaluated(&claim, outcomes.collect(), NOW).await.unwrap();
+        // Copies of the run and its builds, each under another beginning of their ids.
+        let copy = |it: i32| {
+            format!(
+                "INSERT INTO run SELECT '{it:x}' || substr(id, 3), repository_id, sha, \
+                 reason || '{it}', base, occurred_at, created_at, state, state_at, verdict, \
+                 problem, waits, not_before, claim, claimed_by, claimed_until FROM run \
+                 WHERE reason = 'push:main'; \
+                 INSERT INTO build SELECT '{it:x}' || substr(id, 3), \
+                 '{it:x}' || substr(run_id, 3), attr_key, attr, label, required, rank, state, \
+                 since, system, '/nix/store/{it:x}' || substr(drv, 14), derivation, waiting, held, \
+                 not_before, attempts, weathers, attempt_id, ending, ended_at, evaluation_ms, \
+                 evaluation_peak FROM build WHERE substr(id, 1, 2) = '01';"
+            )
+        };
+        let more: String = (0x10..0x73).map(copy).collect();
+        let database = world.database().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(more)).execute(&database).await.unwrap();
+        let counts = world.store.counts().await.unwrap();
+        assert_eq!(counts.builds["waiting"], 10_000);
+        let found = world.store.candidates(&linux(), NOW, 10).await.unwrap();
+        assert!(found.iter().all(|it| it.rank == 0));
+        assert_eq!(found.len(), 10);
+        let attempt: AttemptId = id();
+        let wanted = [(drv("h7"), attempt)];
+        let (claims, _) =
+            world.store.claim_attempts(&wanted, "local", "me", NOW, LEASE).await.unwrap();
+        assert_eq!(claims.len(), 1);
+    }
+}
