@@ -1,0 +1,361 @@
+//! The hosts of a check on their way: evaluated, placed, built in slots, ended.
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Timestamp;
+use crate::domain::build::{
+    self, Attempted, Build, BuildState, Derivation, Ending, MOST_ATTEMPTS, Required, Waiting,
+};
+use crate::domain::id::{AttrPath, CommitSha, DrvPath, RunId, StorePath};
+use crate::domain::plan::{self, Planned};
+use crate::domain::verdict::{self, Problem, Verdict};
+use crate::flow::check::{CheckEvent, CheckReport, CheckRequest, CheckedHost};
+use crate::flow::evaluate::Tools;
+use crate::flow::hosts::{Evaluation, HostOutcome};
+use crate::flow::new_id;
+use crate::nix::eval::Evaluated;
+use crate::nix::flake::Pinned;
+use crate::nix::log::LogStore;
+use crate::nix::realise::{self, Progress, Wanted};
+use crate::nix::worker::{self, BuildLimits, Worker, WorkerError};
+
+/// The hosts under way.
+pub(super) struct Work<'a> {
+    tools: &'a Tools,
+    builds: Vec<Build>,
+    labels: HashMap<AttrPath, Option<String>>,
+    elapsed_ms: HashMap<AttrPath, i64>,
+    /// Who wants a derivation that is queued or being built: it is built once for all of them.
+    wanted: HashMap<DrvPath, Vec<AttrPath>>,
+    running: HashSet<DrvPath>,
+    queue: VecDeque<Derivation>,
+    slots: usize,
+    limits: BuildLimits,
+    logs: Arc<LogStore>,
+    idle: Vec<Worker>,
+}
+
+/// What comes back from a slot: the worker if it lives, the answer, milliseconds.
+type Built = (Derivation, Option<Worker>, Attempted, i64);
+/// Of a derivation: dependencies done, of so many.
+type Counts = (DrvPath, u64, u64);
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        request: &CheckRequest,
+        tools: &'a Tools,
+        logs: &Path,
+        planned: Vec<Planned>,
+    ) -> Self {
+        let labels = planned.iter().map(|it| (it.attr.clone(), it.label.clone())).collect();
+        let run: RunId = new_id();
+        let builds = planned.into_iter().map(|it| Build {
+            id: new_id(),
+            run: run.clone(),
+            attr: it.attr,
+            required: it.required,
+            attempts: 0,
+            state: BuildState::Listed,
+        });
+        Self {
+            tools,
+            builds: builds.collect(),
+            labels,
+            elapsed_ms: HashMap::new(),
+            wanted: HashMap::new(),
+            running: HashSet::new(),
+            queue: VecDeque::new(),
+            slots: request.builders.iter().map(|it| it.slots).sum::<usize>().max(1),
+            limits: BuildLimits::from(&request.nix),
+            logs: Arc::new(LogStore::new(logs)),
+            idle: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        flake: &Pinned,
+        events: &mut (dyn FnMut(CheckEvent) + Send),
+        stop: &CancellationToken,
+    ) {
+        let attrs = self.builds.iter().map(|it| (it.attr.clone(), None));
+        let batches = plan::batches(attrs, self.tools.limits);
+        let at_once = self.tools.limits.at_once;
+        let mut evaluation = Evaluation::new(&self.tools.evaluator, flake, batches, at_once, stop);
+        let mut building = FuturesUnordered::new();
+        let (counts, mut counted) = mpsc::unbounded_channel();
+        let mut evaluated = false;
+        loop {
+            for attr in evaluation.started() {
+                events(CheckEvent::Evaluating(attr));
+            }
+            while building.len() < self.slots && !stop.is_cancelled() {
+                let Some(derivation) = self.queue.pop_front() else { break };
+                for attr in self.wanted.get(&derivation.path).into_iter().flatten() {
+                    events(CheckEvent::Building(attr.clone()));
+                }
+                self.running.insert(derivation.path.clone());
+                building.push(self.start(derivation, counts.clone(), stop.clone()));
+            }
+            if evaluated && building.is_empty() {
+                break;
+            }
+            tokio::select! {
+                next = evaluation.next(), if !evaluated => match next {
+                    None | Some(Err(_)) => evaluated = true,
+                    Some(Ok(outcomes)) => self.evaluated(outcomes, events).await,
+                },
+                Some(built) = building.next(), if !building.is_empty() => {
+                    self.built(built, events, stop);
+                }
+                Some((drv, done, expected)) = counted.recv() => {
+                    for attr in self.wanted.get(&drv).into_iter().flatten() {
+                        events(CheckEvent::Counts { attr: attr.clone(), done, expected });
+                    }
+                }
+            }
+        }
+        for worker in self.idle.drain(..) {
+            worker.stop().await;
+        }
+    }
+
+    /// One derivation in one slot.
+    fn start(
+        &mut self,
+        derivation: Derivation,
+        counts: mpsc::UnboundedSender<Counts>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Built> + use<> {
+        let mut idle = self.idle.pop();
+        let (nix, logs, limits) = (self.tools.nix.clone(), self.logs.clone(), self.limits);
+        async move {
+            let since = Instant::now();
+            let elapsed = || i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+            let weather = |what: String| Attempted::Weather(what);
+            let mut worker = match worker::kept_or_new(&mut idle, &nix).await {
+                Ok(worker) => worker,
+                Err(error) => return (derivation, None, weather(error.to_string()), elapsed()),
+            };
+            let log = match logs.create(&new_id()) {
+                Ok(log) => log,
+                Err(error) => {
+                    return (derivation, Some(worker), weather(error.to_string()), elapsed());
+                }
+            };
+            let mut observe = |progress: Progress<'_>| {
+                if let Progress::Counts { done, expected, .. } = progress {
+                    // The receiver lives as long as any slot does.
+                    counts.send((derivation.path.clone(), done, expected)).unwrap_or_default();
+                }
+            };
+            let wanted = vec![Wanted { derivation: derivation.clone(), log }];
+            let answers = realise::realise(&mut worker, wanted, &limits, &mut observe, &stop).await;
+            let answer = answers.into_iter().next().map(|(_, it)| it);
+            let answer = answer.unwrap_or_else(|| weather("no answer".to_owned()));
+            if worker.is_alive() {
+                return (derivation, Some(worker), answer, elapsed());
+            }
+            worker.stop().await;
+            (derivation, None, answer, elapsed())
+        }
+    }
+
+    async fn evaluated(
+        &mut self,
+        outcomes: Vec<HostOutcome>,
+        events: &mut (dyn FnMut(CheckEvent) + Send),
+    ) {
+        for outcome in outcomes {
+            match outcome {
+                HostOutcome::Failed { attr, ending } => self.end(&attr, ending, 0, events),
+                HostOutcome::Evaluated(Evaluated { attr, derivation, elapsed_ms, .. }) => {
+                    let elapsed_ms = i64::try_from(elapsed_ms).unwrap_or(i64::MAX);
+                    *self.elapsed_ms.entry(attr.clone()).or_default() += elapsed_ms;
+                    events(CheckEvent::Evaluated(attr.clone(), derivation.clone(), elapsed_ms));
+                    self.place(attr, derivation, events).await;
+                }
+            }
+        }
+    }
+
+    /// Reuses what is built, queues what can be, and leaves the rest waiting with its reason.
+    async fn place(
+        &mut self,
+        attr: AttrPath,
+        derivation: Derivation,
+        events: &mut (dyn FnMut(CheckEvent) + Send),
+    ) {
+        let waiting = plan::placement(&derivation, &self.tools.builders);
+        self.step(&attr, |state| {
+            state.wait(derivation.clone(), waiting.clone(), Timestamp::default())
+        });
+        match self.is_built(&derivation).await {
+            Ok(true) => return self.end(&attr, Ending::Reused, 0, events),
+            Ok(false) => events(CheckEvent::Waiting(attr.clone(), waiting.clone())),
+            Err(error) => {
+                let what = format!("the Nix store did not answer: {error}");
+                return self.end(&attr, Ending::Transient { what }, 0, events);
+            }
+        }
+        match waiting {
+            Waiting::Slot | Waiting::Retry { .. } => self.want(attr, derivation, events),
+            // No time brings a builder here: it is shown with its reason.
+            Waiting::NoBuilder { .. } | Waiting::NoFeatures { .. } => {}
+        }
+    }
+
+    async fn is_built(&mut self, derivation: &Derivation) -> Result<bool, WorkerError> {
+        let mut worker = worker::kept_or_new(&mut self.idle.pop(), &self.tools.nix).await?;
+        let outputs: Vec<StorePath> = derivation.outputs.values().cloned().collect();
+        let valid = worker.valid_paths(&outputs).await?;
+        self.idle.push(worker);
+        Ok(!outputs.is_empty() && outputs.iter().all(|it| valid.contains(it)))
+    }
+
+    fn want(
+        &mut self,
+        attr: AttrPath,
+        derivation: Derivation,
+        events: &mut (dyn FnMut(CheckEvent) + Send),
+    ) {
+        if self.running.contains(&derivation.path) {
+            events(CheckEvent::Building(attr.clone()));
+        }
+        let wanted = self.wanted.entry(derivation.path.clone()).or_default();
+        wanted.push(attr);
+        if wanted.len() == 1 {
+            self.queue.push_back(derivation);
+        }
+    }
+
+    fn built(
+        &mut self,
+        (derivation, worker, answer, elapsed_ms): Built,
+        events: &mut (dyn FnMut(CheckEvent) + Send),
+        stop: &CancellationToken,
+    ) {
+        self.idle.extend(worker);
+        self.running.remove(&derivation.path);
+        let attrs = self.wanted.remove(&derivation.path).unwrap_or_default();
+        for attr in &attrs {
+            *self.elapsed_ms.entry(attr.clone()).or_default() += elapsed_ms;
+        }
+        match answer {
+            Attempted::Answered(ending) => {
+                for attr in &attrs {
+                    self.end(attr, ending.clone(), elapsed_ms, events);
+                }
+            }
+            Attempted::Weather(_) if stop.is_cancelled() => {}
+            Attempted::Weather(what) => self.again(derivation, attrs, &what, elapsed_ms, events),
+        }
+    }
+
+    /// Weather: another attempt for each host that has not had its share.
+    fn again(
+        &mut self,
+        derivation: Derivation,
+        attrs: Vec<AttrPath>,
+        what: &str,
+        elapsed_ms: i64,
+        events: &mut (dyn FnMut(CheckEvent) + Send),
+    ) {
+        let mut left = Vec::new();
+        for attr in attrs {
+            let build = self.builds.iter_mut().find(|it| it.attr == attr);
+            let attempts = build.map_or(MOST_ATTEMPTS, |it| {
+                it.attempts += 1;
+                it.attempts
+            });
+            if attempts < MOST_ATTEMPTS {
+                events(CheckEvent::Note(format!("{attr}: {what}; trying again")));
+                left.push(attr);
+            } else {
+                self.end(&attr, Ending::Transient { what: what.to_owned() }, elapsed_ms, events);
+            }
+        }
+        if !left.is_empty() {
+            self.wanted.insert(derivation.path.clone(), left);
+            self.queue.push_back(derivation);
+        }
+    }
+
+    fn end(
+        &mut self,
+        attr: &AttrPath,
+        ending: Ending,
+        elapsed_ms: i64,
+        events: &mut (dyn FnMut(CheckEvent) + Send),
+    ) {
+        events(CheckEvent::Ended(attr.clone(), ending.clone(), elapsed_ms));
+        self.step(attr, |state| state.end(ending, Timestamp::default()));
+    }
+
+    fn step(
+        &mut self,
+        attr: &AttrPath,
+        step: impl FnOnce(BuildState) -> Result<(BuildState, build::BuildEvent), build::Refused>,
+    ) {
+        if let Some(build) = self.builds.iter_mut().find(|it| it.attr == *attr)
+            && let Ok((state, _)) = step(build.state.clone())
+        {
+            build.state = state;
+        }
+    }
+
+    /// What waits for a builder would not save a gate that fails without it.
+    fn fails_anyway(&self) -> Option<Verdict> {
+        let counts = |it: &&Build| it.required == Required::Required && stuck(it).is_none();
+        let others: Vec<&Build> = self.builds.iter().filter(counts).collect();
+        if others.is_empty() {
+            return None;
+        }
+        verdict::judge(None, others).filter(|it| *it != Verdict::Passed)
+    }
+
+    pub(super) fn report(
+        self,
+        flake: &str,
+        revision: Option<CommitSha>,
+        problem: Option<&Problem>,
+        stop: &CancellationToken,
+    ) -> CheckReport {
+        let verdict = verdict::judge(problem, &self.builds).or_else(|| self.fails_anyway());
+        let is_open = |it: &Build| it.state.ending().is_none() && stuck(it).is_none();
+        let interrupted = stop.is_cancelled() && self.builds.iter().any(is_open);
+        let hosts = self.builds.iter().map(|build| CheckedHost {
+            attr: build.attr.clone(),
+            label: self.labels.get(&build.attr).cloned().flatten(),
+            required: build.required,
+            system: build.state.derivation().map(|it| it.system.clone()),
+            derivation: build.state.derivation().cloned(),
+            ending: build.state.ending().cloned(),
+            waiting: stuck(build),
+            elapsed_ms: self.elapsed_ms.get(&build.attr).copied().unwrap_or_default(),
+        });
+        CheckReport {
+            flake: flake.to_owned(),
+            revision,
+            verdict,
+            hosts: hosts.collect(),
+            interrupted,
+        }
+    }
+}
+
+/// What a build waits for in vain.
+fn stuck(build: &Build) -> Option<Waiting> {
+    let BuildState::Waiting { for_what, .. } = &build.state else { return None };
+    match for_what {
+        Waiting::NoBuilder { .. } | Waiting::NoFeatures { .. } => Some(for_what.clone()),
+        Waiting::Slot | Waiting::Retry { .. } => None,
+    }
+}

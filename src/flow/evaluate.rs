@@ -1,0 +1,379 @@
+//! A run → its builds: the commit is fetched, its policy read, its hosts listed and evaluated.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::build::{Build, Derivation, Ending, Required};
+use crate::domain::id::{AttrPath, BuildId, DrvPath, StorePath};
+use crate::domain::plan::{self, Capability, EvaluationLimits, Known, Plan};
+use crate::domain::policy::Policy;
+use crate::domain::verdict::{Problem, Verdict};
+use crate::flow::hosts::{Evaluation, HostOutcome};
+use crate::flow::shared::Shared;
+use crate::flow::source::{self, Commits, SourceError};
+use crate::flow::{Stage, Step, fault, new_id};
+use crate::nix::Nix;
+use crate::nix::eval::{EvalError, Evaluated, Evaluator};
+use crate::nix::flake::Pinned;
+use crate::nix::roots::{RootError, Roots};
+use crate::nix::worker::{self, Worker, WorkerError};
+use crate::store::facts::RunFacts;
+use crate::store::runs::{EvaluationOutcome, NewBuild, Outcome};
+use crate::store::{RunClaim, StoreError};
+use crate::telemetry;
+
+/// A claim is renewed three times before it would be lost.
+pub const LEASE: Duration = Duration::from_mins(1);
+
+/// What evaluations are made with; shared by the lanes, and by `check`.
+pub struct Tools {
+    pub nix: Nix,
+    pub evaluator: Evaluator,
+    pub limits: EvaluationLimits,
+    pub builders: Vec<Capability>,
+}
+
+/// One lane: evaluates a run at a time. Processes are limited across lanes by the evaluator.
+pub struct Evaluate {
+    shared: Arc<Shared>,
+    tools: Arc<Tools>,
+    commits: Commits,
+    roots: Arc<Roots>,
+    /// Asks the Nix store what is valid and holds roots; kept between runs.
+    worker: Mutex<Option<Worker>>,
+}
+
+/// Why an evaluation did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Interrupted {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<EvalError> for Interrupted {
+    fn from(error: EvalError) -> Self {
+        Self::Source(match error {
+            EvalError::Flake(failure) | EvalError::Limit(failure) => SourceError::Author(Problem {
+                headline: format!("the flake does not evaluate: {}", failure.headline),
+                detail: failure.trace,
+                place: failure.place,
+            }),
+            EvalError::Weather(what) => SourceError::Weather { what, retry_after: None },
+            EvalError::Cancelled => return Self::Stopped,
+            error @ (EvalError::AnotherCommit { .. } | EvalError::Operator(_)) => {
+                SourceError::Internal { number: fault::number("evaluation", &error) }
+            }
+        })
+    }
+}
+
+impl From<RootError> for Interrupted {
+    fn from(error: RootError) -> Self {
+        let what = format!("a derivation could not be kept from the garbage collector: {error}");
+        Self::Source(SourceError::Weather { what, retry_after: None })
+    }
+}
+
+impl From<WorkerError> for Interrupted {
+    fn from(error: WorkerError) -> Self {
+        let what = format!("the Nix store did not answer: {error}");
+        Self::Source(SourceError::Weather { what, retry_after: None })
+    }
+}
+
+impl Stage for Evaluate {
+    const NAME: &'static str = "evaluate";
+    type Error = StoreError;
+
+    async fn step(&self, stop: &CancellationToken) -> Result<Step, StoreError> {
+        let now = self.shared.clock.now();
+        let claimed = self.shared.store.claim_run(&self.shared.owner, now, millis(LEASE)).await?;
+        let Some((claim, moved)) = claimed else { return Ok(Step::Idle) };
+        self.shared.wakeups.tell(&moved);
+        let work = stop.child_token();
+        let result = tokio::select! {
+            result = self.evaluate(&claim, &work) => result,
+            lost = self.keep_claim(&claim) => {
+                // Dropping the evaluation ends its processes.
+                work.cancel();
+                lost
+            }
+        };
+        match result {
+            // Stopped: the next start finds the claim under our name and begins again.
+            Ok(()) | Err(Interrupted::Stopped | Interrupted::Source(SourceError::Cancelled)) => {}
+            Err(Interrupted::Store(StoreError::ClaimLost(_))) => {
+                tracing::info!(run.id = %claim.run(), "run {} is no longer ours to evaluate", claim.run());
+            }
+            Err(Interrupted::Store(error)) => return Err(error),
+            Err(Interrupted::Source(error)) => self.could_not(claim, error).await?,
+        }
+        Ok(Step::Worked)
+    }
+}
+
+impl Evaluate {
+    pub fn new(
+        shared: Arc<Shared>,
+        tools: Arc<Tools>,
+        commits: Commits,
+        roots: Arc<Roots>,
+    ) -> Self {
+        Self { shared, tools, commits, roots, worker: Mutex::new(None) }
+    }
+
+    async fn evaluate(
+        &self,
+        claim: &RunClaim,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupted> {
+        let store = &self.shared.store;
+        let facts = store.run_facts(claim).await?;
+        let mirror = self.commits.fetch(&facts.repository, &facts.run.sha, stop).await?;
+        let policy = source::policy(&mirror, &facts.run.sha).await?;
+        let flake = mirror.flake(&facts.run.sha, &policy.build.flake);
+        let pinned = self.tools.evaluator.pin(&flake, Some(&facts.run.sha), stop).await?;
+        let base = facts.base_required();
+        let plan = self.tools.plan(&pinned, &policy, &base, stop).await?;
+        let moved =
+            store.set_problem(claim, plan.problem.as_ref(), self.shared.clock.now()).await?;
+        self.shared.wakeups.tell(&moved);
+        if plan.builds.is_empty() {
+            return self.end_without_builds(claim, plan).await;
+        }
+        let builds = plan.builds.into_iter().map(new_build).collect();
+        let (builds, moved) = store.list_builds(claim, builds, self.shared.clock.now()).await?;
+        self.shared.wakeups.tell(&moved);
+        let since = Instant::now();
+        self.evaluate_builds(claim, &facts, &pinned, &builds, stop).await?;
+        tracing::info!(
+            run.id = %claim.run(),
+            duration_ms = since.elapsed().as_millis(),
+            "evaluated {} hosts of {}/{} at {}",
+            builds.len(),
+            facts.repository.owner,
+            facts.repository.name,
+            facts.run.sha.short()
+        );
+        let moved = store.finish_evaluation(claim, self.shared.clock.now()).await?;
+        self.shared.wakeups.tell(&moved);
+        Ok(())
+    }
+
+    async fn end_without_builds(&self, claim: &RunClaim, plan: Plan) -> Result<(), Interrupted> {
+        let verdict = plan.problem.map_or(Verdict::Failed, |problem| Verdict::Broken { problem });
+        self.end(claim, verdict).await?;
+        Ok(())
+    }
+
+    /// Ends a run that its builds do not decide.
+    async fn end(&self, claim: &RunClaim, verdict: Verdict) -> Result<(), StoreError> {
+        let left = Ending::Transient { what: "it was not evaluated: see the gate".to_owned() };
+        let now = self.shared.clock.now();
+        let moved = self.shared.store.end_run(claim, verdict, left, now).await?;
+        self.shared.wakeups.tell(&moved);
+        Ok(())
+    }
+
+    async fn evaluate_builds(
+        &self,
+        claim: &RunClaim,
+        facts: &RunFacts,
+        flake: &Pinned,
+        builds: &[Build],
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupted> {
+        // After a crash some are evaluated already.
+        let todo: HashMap<&AttrPath, &BuildId> = builds
+            .iter()
+            .filter(|it| it.state == crate::domain::build::BuildState::Listed)
+            .map(|it| (&it.attr, &it.id))
+            .collect();
+        let attrs = builds.iter().map(|it| &it.attr).filter(|attr| todo.contains_key(*attr));
+        let known = attrs.map(|attr| (attr.clone(), facts.known.get(attr).copied()));
+        let batches = plan::batches(known, self.tools.limits);
+        let at_once = self.tools.limits.at_once;
+        let mut evaluation = Evaluation::new(&self.tools.evaluator, flake, batches, at_once, stop);
+        while let Some(outcomes) = evaluation.next().await {
+            let outcomes = outcomes.map_err(|_| Interrupted::Stopped)?;
+            let rows = self.look_up(outcomes, &todo).await?;
+            let now = self.shared.clock.now();
+            let moved = self.shared.store.evaluated(claim, rows, now).await?;
+            self.shared.wakeups.tell(&moved);
+        }
+        Ok(())
+    }
+
+    /// Asks the Nix store which derivations are built already, and holds what is not for building.
+    async fn look_up(
+        &self,
+        outcomes: Vec<HostOutcome>,
+        todo: &HashMap<&AttrPath, &BuildId>,
+    ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
+        let mut kept = self.worker.lock().await;
+        let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
+        let wanted: Vec<StorePath> = outcomes.iter().flat_map(outputs).cloned().collect();
+        let valid = worker.valid_paths(&wanted).await?;
+        let mut rows = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            match outcome {
+                HostOutcome::Failed { attr, ending } => {
+                    let Some(build) = todo.get(&attr) else { continue };
+                    let outcome = Outcome::Fail(ending);
+                    rows.push(EvaluationOutcome { build: (*build).clone(), outcome, took: None });
+                }
+                HostOutcome::Evaluated(Evaluated { attr, derivation, elapsed_ms, peak_memory }) => {
+                    let Some(build) = todo.get(&attr) else { continue };
+                    measured(elapsed_ms, peak_memory);
+                    let is_valid = !derivation.outputs.is_empty()
+                        && derivation.outputs.values().all(|it| valid.contains(it));
+                    let outcome = if is_valid {
+                        for output in derivation.outputs.values() {
+                            worker.add_temp_root(output.as_str()).await?;
+                        }
+                        Outcome::Reuse(derivation)
+                    } else {
+                        // Held twice: the link may be released by a sweep that began before.
+                        worker.add_temp_root(derivation.path.as_str()).await?;
+                        let root = building_root(&derivation.path);
+                        self.roots.hold(&mut worker, &root, derivation.path.as_str()).await?;
+                        let waiting = plan::placement(&derivation, &self.tools.builders);
+                        Outcome::Wait(derivation, waiting)
+                    };
+                    rows.push(EvaluationOutcome {
+                        build: (*build).clone(),
+                        outcome,
+                        took: Some(Known {
+                            evaluation_ms: i64::try_from(elapsed_ms).unwrap_or(i64::MAX),
+                            peak_memory: i64::try_from(peak_memory).unwrap_or(i64::MAX),
+                        }),
+                    });
+                }
+            }
+        }
+        *kept = Some(worker);
+        Ok(rows)
+    }
+
+    /// Renews the claim until it is lost: superseded, or taken over.
+    async fn keep_claim(&self, claim: &RunClaim) -> Result<(), Interrupted> {
+        loop {
+            let cancelled = self.shared.wakeups.cancelled.notified();
+            self.shared.store.renew_run(claim, self.shared.clock.now()).await?;
+            tokio::select! {
+                () = cancelled => {}
+                () = tokio::time::sleep(LEASE / 3) => {}
+            }
+        }
+    }
+
+    /// The run as a whole could not be evaluated: its author is told, or it is tried again.
+    async fn could_not(&self, claim: RunClaim, error: SourceError) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        let store = &self.shared.store;
+        let problem = match error {
+            SourceError::Cancelled => return Ok(()),
+            SourceError::Weather { what, retry_after } => {
+                let patience = Duration::from_secs(5 << claim.tries().min(6));
+                let wait = retry_after.unwrap_or(patience);
+                tracing::warn!(run.id = %claim.run(), "run {} will be evaluated again in {wait:?}: {what}", claim.run());
+                let moved = store.release_run(claim, &what, now.plus(millis(wait)), now).await?;
+                self.shared.wakeups.tell(&moved);
+                return Ok(());
+            }
+            SourceError::Author(problem) => problem,
+            SourceError::Internal { number } => Problem {
+                headline: format!("a fault of fleetcheck's own, number {number}"),
+                detail: "Nothing is wrong with this commit as far as is known; the operator of \
+                         this fleetcheck finds the cause under that number in its log."
+                    .to_owned(),
+                place: None,
+            },
+        };
+        self.end(&claim, Verdict::Broken { problem }).await
+    }
+}
+
+impl Tools {
+    /// Lists what the flake has of what the policy wants, and plans its builds.
+    pub async fn plan(
+        &self,
+        flake: &Pinned,
+        policy: &Policy,
+        base: &[String],
+        stop: &CancellationToken,
+    ) -> Result<Plan, EvalError> {
+        let build = &policy.build;
+        let listed = self.evaluator.list(flake, &build.outputs, &build.exclude, stop).await?;
+        let required = match &policy.gate.required_from {
+            Some(attr) => {
+                let names = self.evaluator.names(flake, attr, stop).await;
+                Some(names.map_err(of_required_from)?)
+            }
+            None => None,
+        };
+        Ok(plan::make(&listed, policy, required.as_deref(), base))
+    }
+}
+
+impl RunFacts {
+    /// The labels that the commit before had and required.
+    fn base_required(&self) -> Vec<String> {
+        let builds = self.base_builds.iter().flatten();
+        builds
+            .filter(|it| it.required == Required::Required)
+            .filter_map(|it| it.label.clone())
+            .collect()
+    }
+}
+
+fn outputs(outcome: &HostOutcome) -> impl Iterator<Item = &StorePath> {
+    let derivation: Option<&Derivation> = match outcome {
+        HostOutcome::Evaluated(evaluated) => Some(&evaluated.derivation),
+        HostOutcome::Failed { .. } => None,
+    };
+    derivation.into_iter().flat_map(|it| it.outputs.values())
+}
+
+fn new_build(planned: plan::Planned) -> NewBuild {
+    let plan::Planned { attr, label, required } = planned;
+    NewBuild { id: new_id(), attr, label, required }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The name of the GC root of a derivation in flight, as `Store::roots` wants it.
+fn building_root(drv: &DrvPath) -> String {
+    format!("building-{}", drv.as_str().rsplit('/').next().unwrap_or_default())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "histograms are of floating point numbers")]
+fn measured(elapsed_ms: u64, peak_memory: u64) {
+    metrics::histogram!(telemetry::EVALUATION_SECONDS).record(elapsed_ms as f64 / 1000.0);
+    metrics::histogram!(telemetry::EVALUATION_BYTES).record(peak_memory as f64);
+}
+
+/// An error of the flake, with the key of the policy that asked.
+fn of_required_from(error: EvalError) -> EvalError {
+    match error {
+        EvalError::Flake(mut failure) => {
+            failure.headline = format!("gate.required_from: {}", failure.headline);
+            EvalError::Flake(failure)
+        }
+        error @ (EvalError::Limit(_)
+        | EvalError::AnotherCommit { .. }
+        | EvalError::Weather(_)
+        | EvalError::Cancelled
+        | EvalError::Operator(_)) => error,
+    }
+}

@@ -1,0 +1,60 @@
+//! What every stage shares: the store, the clock, the wakeups, and who we are.
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+
+use crate::domain::Timestamp;
+use crate::domain::id::AttemptId;
+use crate::flow::Clock;
+use crate::nix::log::LogStore;
+use crate::store::{Event, Moved, Store};
+
+/// Handed to every stage by `app`.
+pub struct Shared {
+    pub store: Store,
+    pub clock: Clock,
+    pub wakeups: Wakeups,
+    pub logs: LogStore,
+    /// The name under which this process claims work; the same after a restart.
+    pub owner: String,
+    /// When this process started: what was begun before may have been half done.
+    pub started: Timestamp,
+    /// Progress of the attempts that run now.
+    pub progress: Arc<DashMap<AttemptId, Counts>>,
+}
+
+/// How far an attempt is: derivations done, of so many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub done: u64,
+    pub expected: u64,
+}
+
+/// "Look": a wakeup carries no message; the store is the queue, and a timer says the same.
+#[derive(Debug, Default)]
+pub struct Wakeups {
+    pub intake: Arc<Notify>,
+    pub branch_policy: Notify,
+    pub evaluate: Notify,
+    pub build: Notify,
+    pub report: Notify,
+    /// Somebody's work may no longer be wanted.
+    pub cancelled: Notify,
+    pub sweep: Notify,
+}
+
+impl Wakeups {
+    /// The wiring: what moved in the store, and who should look.
+    pub fn tell(&self, moved: &Moved) {
+        for event in moved.events() {
+            match event {
+                Event::RunRequested => &self.evaluate,
+                Event::BuildWaiting => &self.build,
+                Event::ReportBehind => &self.report,
+                Event::AttemptUnwanted | Event::RunEnded => &self.cancelled,
+            }
+            .notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A commit's files: fetched into the repository's mirror, and the policy read from them.
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::build::SourcePlace;
+use crate::domain::id::CommitSha;
+use crate::domain::incoming::Repository;
+use crate::domain::policy::Policy;
+use crate::domain::verdict::Problem;
+use crate::flow::fault;
+use crate::github::client::{Github, GithubError, Purpose};
+use crate::nix::git::{GitError, Mirror, Mirrors, Source};
+
+/// Fetches commits; shared by the stages that read repositories.
+#[derive(Clone)]
+pub struct Commits {
+    github: Arc<Github>,
+    mirrors: Arc<Mirrors>,
+}
+
+/// Why a commit's files or its policy could not be had, by whom it concerns.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("{}", .0.headline)]
+    Author(Problem),
+    #[error("{what}")]
+    Weather { what: String, retry_after: Option<Duration> },
+    #[error("stopped")]
+    Cancelled,
+    /// Logged under this number.
+    #[error("fault {number}")]
+    Internal { number: String },
+}
+
+impl Commits {
+    pub fn new(github: Arc<Github>, mirrors: Arc<Mirrors>) -> Self {
+        Self { github, mirrors }
+    }
+
+    /// Makes sure that the mirror has the commit.
+    pub async fn fetch(
+        &self,
+        repository: &Repository,
+        sha: &CommitSha,
+        stop: &CancellationToken,
+    ) -> Result<Mirror, SourceError> {
+        let mut fetched = self.fetch_with_token(repository, sha, stop).await?;
+        if let Err(GitError::Refused(_)) = &fetched {
+            // A token that was revoked is replaced; a second refusal is meant.
+            fetched = self.fetch_with_token(repository, sha, stop).await?;
+        }
+        fetched.map_err(|error| from_git(error, sha))
+    }
+
+    /// What git says; a token that it refuses is not used again.
+    async fn fetch_with_token(
+        &self,
+        repository: &Repository,
+        sha: &CommitSha,
+        stop: &CancellationToken,
+    ) -> Result<Result<Mirror, GitError>, SourceError> {
+        let (installation, id) = (repository.installation, repository.id);
+        let token =
+            self.github.token(Purpose::Fetch, installation, id).await.map_err(from_github)?;
+        let source = Source {
+            repository: id,
+            owner: repository.owner.clone(),
+            name: repository.name.clone(),
+            token: Some(token.clone()),
+        };
+        let fetched = self.mirrors.fetch(&source, sha, stop).await;
+        if let Err(GitError::Refused(_)) = &fetched {
+            self.github.forget_token(Purpose::Fetch, installation, id, &token).await;
+        }
+        Ok(fetched)
+    }
+}
+
+/// The policy at a commit; the default where the repository has none.
+pub async fn policy(mirror: &Mirror, sha: &CommitSha) -> Result<Policy, SourceError> {
+    for file in Policy::FILES {
+        let text = mirror.read(sha, file).await.map_err(|error| from_git(error, sha))?;
+        if let Some(text) = text {
+            return Policy::parse_bytes(file, &text).map_err(|error| {
+                SourceError::Author(Problem {
+                    headline: error.to_string(),
+                    detail: "Nothing was built: a policy that cannot be read is never replaced by \
+                             a default. Correct the file."
+                        .to_owned(),
+                    place: Some(SourcePlace { path: error.file, line: error.line }),
+                })
+            });
+        }
+    }
+    Ok(Policy::default())
+}
+
+fn from_github(error: GithubError) -> SourceError {
+    match error {
+        GithubError::Weather { what, retry_after } => SourceError::Weather { what, retry_after },
+        // Suspended, or not (yet) permitted: it may be mended on GitHub's side at any time.
+        GithubError::Forbidden(what) | GithubError::Gone(what) => SourceError::Weather {
+            what: format!("GitHub does not let fleetcheck read the repository: {what}"),
+            retry_after: Some(Duration::from_mins(10)),
+        },
+        error @ (GithubError::Rejected { .. }
+        | GithubError::Unauthenticated { .. }
+        | GithubError::Setup(_)) => {
+            SourceError::Internal { number: fault::number("fetching a commit", &error) }
+        }
+    }
+}
+
+fn from_git(error: GitError, sha: &CommitSha) -> SourceError {
+    let author = |headline: String, detail: &str| {
+        SourceError::Author(Problem { headline, detail: detail.to_owned(), place: None })
+    };
+    match error {
+        GitError::CommitGone => author(
+            format!("commit {} is gone", sha.short()),
+            "It was force-pushed away before it could be fetched. Push again, or test the commit \
+             that took its place.",
+        ),
+        GitError::RepositoryGone => author(
+            "the repository is gone".to_owned(),
+            "GitHub no longer has it under this name, or the App has lost access to it.",
+        ),
+        GitError::File { path, reason } => author(
+            format!("{path} {reason}"),
+            "The policy must be a plain file of the repository. Correct it and push again.",
+        ),
+        GitError::Refused(what) => SourceError::Weather {
+            what: format!("GitHub refused the fetch: {what}"),
+            retry_after: Some(Duration::from_mins(1)),
+        },
+        error @ (GitError::Weather(_) | GitError::Disk(_)) => {
+            SourceError::Weather { what: error.to_string(), retry_after: None }
+        }
+        GitError::Cancelled => SourceError::Cancelled,
+        error @ GitError::Operator(_) => {
+            SourceError::Internal { number: fault::number("fetching a commit", &error) }
+        }
+    }
+}
