@@ -3,6 +3,7 @@ pub mod config;
 pub mod domain;
 pub mod flow;
 pub mod github;
+pub mod http;
 pub mod nix;
 pub mod store;
 pub mod telemetry;

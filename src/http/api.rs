@@ -1,0 +1,266 @@
+//! The same as JSON, for machines. Fields are only ever added.
+//!
+//! - `GET /api/v1/runs?repo=OWNER/NAME[&sha=SHA]`: `{"runs": […]}`, the newest first, at most 100,
+//!   without their builds. A private repository's list is empty, as an unknown one's.
+//! - `GET /api/v1/runs/{id}`: one run with its `builds`.
+//! - `GET /api/v1/builds/{id}`: one build.
+//!
+//! A **run**: `id`; `repository` (`owner`, `name`); `sha`; `reason` (`kind`: `push` with `branch`, or
+//! `pull_request` with `number`); `created_at`; `state` (`awaiting_approval`, `requested`,
+//! `evaluating`, `building`, `ended`); `conclusion`, GitHub's word for the gate, `null` while it is
+//! open; `title`, one line; `url` of its page; `builds`, in lists absent.
+//!
+//! A **build**: `id`; `run`; `attribute`, as Nix writes it; `name`, `null` when it cannot be the
+//! name of a check; `required`; `state` (`listed`, `waiting`, `building`, `ended`); `conclusion`;
+//! `title`; `system`, `derivation` and `outputs` (name to path), `null` before the evaluation;
+//! `attempts`; `evaluation` (`milliseconds`, `peak_memory` in bytes) or `null`; `started_at`,
+//! `ended_at`; `ending`, as the service keeps it, or `null`; `url`, `log_url`.
+//!
+//! Times are RFC 3339 in UTC. An error is `{"error": "…"}` with its HTTP status.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::build::{BuildState, Ending, Required};
+use crate::domain::id::{CommitSha, StorePath};
+use crate::domain::incoming::{Repository, Visibility};
+use crate::domain::link::Links;
+use crate::domain::page::{
+    BuildView, CheckStatus, RunLine, RunView, gate_check, gate_title, host_check, host_title,
+};
+use crate::domain::run::{Reason, Run};
+use crate::http::Front;
+use crate::http::pages::rfc3339;
+use crate::http::sight::{Key, Unseen, find_build, find_run};
+
+/// Runs in one list.
+const MOST: i64 = 100;
+
+#[derive(Debug, Serialize)]
+struct RunJson<'v> {
+    id: &'v str,
+    repository: RepositoryJson<'v>,
+    sha: &'v str,
+    reason: ReasonJson<'v>,
+    created_at: String,
+    state: &'static str,
+    conclusion: Option<&'static str>,
+    title: String,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    builds: Option<Vec<BuildJson<'v>>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RepositoryJson<'v> {
+    owner: &'v str,
+    name: &'v str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum ReasonJson<'v> {
+    Push { branch: &'v str },
+    PullRequest { number: i64 },
+}
+
+#[derive(Debug, Serialize)]
+struct BuildJson<'v> {
+    id: &'v str,
+    run: &'v str,
+    attribute: String,
+    name: Option<String>,
+    required: bool,
+    state: &'static str,
+    conclusion: Option<&'static str>,
+    title: String,
+    system: Option<&'v str>,
+    derivation: Option<&'v str>,
+    outputs: Option<&'v BTreeMap<String, StorePath>>,
+    attempts: u32,
+    evaluation: Option<EvaluationJson>,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    ending: Option<&'v Ending>,
+    url: String,
+    log_url: String,
+}
+
+#[derive(Debug, Serialize)]
+struct EvaluationJson {
+    milliseconds: i64,
+    peak_memory: u64,
+}
+
+fn conclusion(status: CheckStatus) -> Option<&'static str> {
+    match status {
+        CheckStatus::Queued | CheckStatus::InProgress { .. } => None,
+        CheckStatus::Completed { conclusion, .. } => Some(conclusion.as_str()),
+    }
+}
+
+fn run_json<'v>(
+    (run, repository): (&'v Run, &'v Repository),
+    (check, title): (CheckStatus, String),
+    builds: Option<Vec<BuildJson<'v>>>,
+    links: &Links,
+) -> RunJson<'v> {
+    RunJson {
+        id: run.id.as_str(),
+        repository: RepositoryJson {
+            owner: repository.owner.as_str(),
+            name: repository.name.as_str(),
+        },
+        sha: run.sha.as_str(),
+        reason: match &run.reason {
+            Reason::Push(branch) => ReasonJson::Push { branch: branch.as_str() },
+            Reason::PullRequest(number) => ReasonJson::PullRequest { number: *number },
+        },
+        created_at: rfc3339(run.created_at),
+        state: run.state.name(),
+        conclusion: conclusion(check),
+        title,
+        url: links.run(&run.id, repository.visibility),
+        builds,
+    }
+}
+
+fn build_json<'v>(view: &'v BuildView, visibility: Visibility, links: &Links) -> BuildJson<'v> {
+    let build = &view.build;
+    let derivation = build.state.derivation();
+    let ended_at = match &build.state {
+        BuildState::Ended { at, .. } => Some(*at),
+        BuildState::Listed | BuildState::Waiting { .. } | BuildState::Building { .. } => None,
+    };
+    BuildJson {
+        id: build.id.as_str(),
+        run: build.run.as_str(),
+        attribute: build.attr.to_string(),
+        name: build.attr.label().ok(),
+        required: build.required == Required::Required,
+        state: build.state.name(),
+        conclusion: conclusion(host_check(view)),
+        title: host_title(view),
+        system: derivation.map(|it| it.system.as_str()),
+        derivation: derivation.map(|it| it.path.as_str()),
+        outputs: derivation.map(|it| &it.outputs),
+        attempts: build.attempts,
+        evaluation: view.evaluation.map(|cost| EvaluationJson {
+            milliseconds: cost.elapsed_ms,
+            peak_memory: cost.peak_memory,
+        }),
+        started_at: view.started_at.map(rfc3339),
+        ended_at: ended_at.map(rfc3339),
+        ending: build.state.ending(),
+        url: links.build(&build.id, visibility),
+        log_url: links.log(&build.id, visibility),
+    }
+}
+
+/// An answer that is an error.
+struct Failed(StatusCode, &'static str);
+
+impl From<Unseen> for Failed {
+    fn from(unseen: Unseen) -> Self {
+        match unseen {
+            Unseen::Unknown => Self(
+                StatusCode::NOT_FOUND,
+                "not found, or of a private repository and the link lacks its key",
+            ),
+            Unseen::Unavailable => {
+                Self(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, Json(serde_json::json!({ "error": self.1 }))).into_response()
+    }
+}
+
+/// What a request for a list may say.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    repo: Option<String>,
+    sha: Option<String>,
+}
+
+/// `GET /api/v1/runs`.
+pub(super) async fn runs(
+    State(front): State<Arc<Front>>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    match list(&front, &wanted).await {
+        Ok(lines) => {
+            let lines: Vec<RunJson<'_>> = lines
+                .iter()
+                .map(|it| {
+                    let shown = (it.check(), it.title());
+                    run_json((&it.run, &it.repository), shown, None, &front.links)
+                })
+                .collect();
+            Json(serde_json::json!({ "runs": lines })).into_response()
+        }
+        Err(failed) => failed.into_response(),
+    }
+}
+
+async fn list(front: &Front, wanted: &Wanted) -> Result<Vec<RunLine>, Failed> {
+    let bad = |text| Failed(StatusCode::BAD_REQUEST, text);
+    let repo = wanted.repo.as_deref().unwrap_or_default();
+    let (owner, name) =
+        repo.split_once('/').ok_or_else(|| bad("give a repository: ?repo=OWNER/NAME"))?;
+    let sha: Option<CommitSha> = match wanted.sha.as_deref() {
+        None => None,
+        Some(sha) => {
+            Some(sha.parse().map_err(|_| bad("`sha` must be a full commit hash of 40 digits"))?)
+        }
+    };
+    let mut lines =
+        front.store.runs_of(owner, name, sha.as_ref(), MOST).await.map_err(Unseen::from)?;
+    lines.retain(|it| it.repository.visibility == Visibility::Public);
+    Ok(lines)
+}
+
+/// `GET /api/v1/runs/{id}`.
+pub(super) async fn run(
+    State(front): State<Arc<Front>>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+    uri: Uri,
+) -> Response {
+    match find_run(&front, &id, &uri, &key).await {
+        Ok(view) => Json(whole_run(&view, &front.links)).into_response(),
+        Err(unseen) => Failed::from(unseen).into_response(),
+    }
+}
+
+fn whole_run<'v>(view: &'v RunView, links: &Links) -> RunJson<'v> {
+    let visibility = view.repository.visibility;
+    let builds = view.builds.iter().map(|it| build_json(it, visibility, links)).collect();
+    let shown = (gate_check(view), gate_title(view));
+    run_json((&view.run, &view.repository), shown, Some(builds), links)
+}
+
+/// `GET /api/v1/builds/{id}`.
+pub(super) async fn build(
+    State(front): State<Arc<Front>>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+    uri: Uri,
+) -> Response {
+    match find_build(&front, &id, &uri, &key).await {
+        Ok(found) => {
+            let visibility = found.run.repository.visibility;
+            Json(build_json(&found.build, visibility, &front.links)).into_response()
+        }
+        Err(unseen) => Failed::from(unseen).into_response(),
+    }
+}

@@ -1,0 +1,115 @@
+//! Answers: GitHub's deliveries, people's pages, machines' JSON, and whether all is well.
+//!
+//! Reads what the store and the logs hold; the only thing it changes is that a delivery is kept.
+//!
+//! - [`webhook`]: `POST /webhook`.
+//! - `pages`: what people read. [`api`]: the same as JSON.
+//! - `logs`: an attempt's log, whole or as it grows.
+//! - [`health`]: `/healthz`, `/readyz`, `/metrics`.
+//! - `limits`: what keeps strangers from using up our memory and time.
+pub mod api;
+mod colour;
+pub mod health;
+mod limits;
+mod logs;
+mod pages;
+mod sight;
+pub mod webhook;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{
+    CACHE_CONTROL, HeaderName, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use dashmap::DashMap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Notify;
+
+use crate::domain::Timestamp;
+use crate::domain::id::AttemptId;
+use crate::domain::link::Links;
+use crate::flow::shared::Counts;
+use crate::github::webhook::Secrets;
+use crate::http::health::Readiness;
+use crate::http::webhook::Door;
+use crate::nix::log::LogStore;
+use crate::store::Store;
+use crate::store::intake::Writer;
+
+/// What answering needs of the service.
+pub struct Front {
+    pub secrets: Secrets,
+    /// Our App: deliveries about its own checks are echoes.
+    pub app_id: u64,
+    /// Accounts whose repositories are built, in lower case.
+    pub owners: Vec<String>,
+    /// Keeps deliveries.
+    pub writer: Writer,
+    /// Told of every new delivery that wants a decision.
+    pub arrived: Arc<Notify>,
+    pub store: Store,
+    pub logs: LogStore,
+    /// How far the attempts are that run now.
+    pub progress: Arc<DashMap<AttemptId, Counts>>,
+    pub links: Links,
+    pub readiness: Arc<Readiness>,
+    pub metrics: PrometheusHandle,
+    /// The service's clock.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front").field("owners", &self.owners).finish_non_exhaustive()
+    }
+}
+
+/// The service's front. It must be served with the peers' addresses:
+/// `into_make_service_with_connect_info::<SocketAddr>()`.
+pub fn router(front: Arc<Front>) -> Router {
+    let door = Router::new()
+        .route("/webhook", post(webhook::receive))
+        .with_state(Arc::new(Door::new(Arc::clone(&front))));
+    let pages = Router::new()
+        .route("/", get(sight::home))
+        .route("/runs/{id}", get(sight::run))
+        .route("/builds/{id}", get(sight::build))
+        .route("/builds/{id}/log", get(logs::log))
+        .route("/api/v1/runs", get(api::runs))
+        .route("/api/v1/runs/{id}", get(api::run))
+        .route("/api/v1/builds/{id}", get(api::build))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .with_state(front);
+    door.merge(pages).fallback(async || sight::not_found()).layer(middleware::from_fn(guard))
+}
+
+/// Headers that every answer has.
+async fn guard(request: Request, next: Next) -> Response {
+    /// Links hold keys, so they are told to nobody and kept by nobody.
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// What cannot be done now may be asked for again.
+fn retry_later(text: &'static str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response()
+}

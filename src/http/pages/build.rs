@@ -1,0 +1,153 @@
+//! `GET /builds/{id}`: one host, and its log as it comes.
+use axum::response::Response;
+use maud::{Markup, html};
+
+use crate::domain::build::{BuildState, Ending, EvaluationFailure, Required};
+use crate::domain::link::Links;
+use crate::domain::page::{BuildView, RunView, bytes, duration, host_check, host_name, host_title};
+use crate::domain::text::clean;
+use crate::flow::shared::Counts;
+use crate::http::colour;
+use crate::http::pages::{change, moment, page, pill, reason};
+use crate::http::sight::Found;
+use crate::store::attempts::AttemptOutcome;
+use crate::store::views::AttemptView;
+
+/// The part of a log that a page shows.
+pub(in crate::http) struct LogPart {
+    /// As the builder wrote it.
+    pub(in crate::http) text: String,
+    /// Where it begins in the whole log; 0 when it is not cut.
+    pub(in crate::http) from: u64,
+    /// Where what follows begins, while more is to come.
+    pub(in crate::http) follow_from: Option<u64>,
+}
+
+/// The page.
+pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Links) -> Response {
+    let Found { run, build, attempts, progress } = found;
+    let title = clean(&host_title(build));
+    let check = host_check(build);
+    let name = host_name(build);
+    let visibility = run.repository.visibility;
+    let run_path = links.path(&format!("/runs/{}", run.run.id), visibility);
+    let main = html! {
+        p.dim {
+            a href=(run_path) {
+                (run.repository.owner) "/" (run.repository.name) " "
+                code { (run.run.sha.short()) }
+            }
+            " · " (reason(&run.run))
+        }
+        h1 { (name) ": " (title) }
+        p {
+            (pill(check))
+            @if let Some(Counts { done, expected }) = progress {
+                " " (done) " of " (expected) " derivations"
+            }
+        }
+        (facts(run, build, links))
+        (failure(&build.build.state))
+        @if attempts.len() > 1 { (history(attempts)) }
+        @if let Some(log) = log { (log_part(run, build, log, links)) }
+    };
+    page(&format!("{name}: {title}"), change(check), &main)
+}
+
+fn facts(run: &RunView, view: &BuildView, links: &Links) -> Markup {
+    let build = &view.build;
+    let json = links.path(&format!("/api/v1/builds/{}", build.id), run.repository.visibility);
+    html! {
+        dl {
+            dt { "attribute" } dd { code { (clean(&build.attr.to_string())) } }
+            @if let Some(derivation) = build.state.derivation() {
+                dt { "derivation" } dd { code { (derivation.path) } }
+                dt { "system" }
+                dd {
+                    (clean(&derivation.system))
+                    @for feature in &derivation.features { ", " (clean(feature)) }
+                }
+            }
+            @if let Some(cost) = view.evaluation {
+                dt { "evaluation" } dd { (duration(cost.elapsed_ms)) ", " (bytes(cost.peak_memory)) }
+            }
+            @if build.attempts > 0 { dt { "attempts" } dd { (build.attempts) } }
+            @if build.required == Required::Optional {
+                dt { "gate" } dd { "not required" }
+            }
+            @if let Some(start) = view.started_at { dt { "began" } dd { (moment(start)) } }
+            @if let BuildState::Ended { at, .. } = &build.state {
+                dt { "ended" } dd { (moment(*at)) }
+            }
+            dt { "data" } dd { a href=(json) { "JSON" } }
+        }
+    }
+}
+
+fn failure(state: &BuildState) -> Markup {
+    match state.ending() {
+        Some(Ending::EvaluationFailed(failure)) => evaluation(failure),
+        Some(Ending::BuildFailed(failure)) => html! {
+            p { "The derivation that failed: " code { (failure.derivation) } }
+        },
+        Some(Ending::TimedOut(late)) => html! {
+            p { "The limit is " code { (late.setting) } " in the settings of fleetcheck." }
+            @if let Some(drv) = &late.derivation {
+                p { "The derivation that was running: " code { (drv) } }
+            }
+        },
+        Some(Ending::Transient { .. } | Ending::Internal { .. }) => html! {
+            p { "Nothing in this commit is known to be wrong." }
+        },
+        Some(Ending::Reused | Ending::Built { .. } | Ending::Superseded { .. }) | None => html! {},
+    }
+}
+
+/// The attempts at the derivation, for whichever run they were made.
+fn history(attempts: &[AttemptView]) -> Markup {
+    html! {
+        h2 { "Attempts" }
+        ul.rows {
+            @for attempt in attempts {
+                li {
+                    span.name { (moment(attempt.started_at)) }
+                    span.result { "on " (clean(&attempt.builder)) }
+                    span.more { (outcome(attempt.outcome.as_ref())) }
+                }
+            }
+        }
+    }
+}
+
+fn outcome(outcome: Option<&AttemptOutcome>) -> String {
+    match outcome {
+        None => "running".to_owned(),
+        Some(AttemptOutcome::Answered(ending)) if ending.is_good() => "built".to_owned(),
+        Some(AttemptOutcome::Answered(_)) => "failed".to_owned(),
+        Some(AttemptOutcome::Weather(what)) => format!("nobody's fault: {}", clean(what)),
+        Some(AttemptOutcome::Lost) => "lost: the service was stopped meanwhile".to_owned(),
+    }
+}
+
+fn evaluation(failure: &EvaluationFailure) -> Markup {
+    html! {
+        @if let Some(place) = &failure.place {
+            p { "in " code { (clean(&place.path)) ":" (place.line) } }
+        }
+        @if let Some(setting) = &failure.limit {
+            p { "The limit is " code { (setting) } " in the settings of fleetcheck." }
+        }
+        @if !failure.trace.trim().is_empty() { pre { (clean(&failure.trace)) } }
+    }
+}
+
+fn log_part(run: &RunView, build: &BuildView, log: &LogPart, links: &Links) -> Markup {
+    let path = format!("/builds/{}/log", build.build.id);
+    let url = links.path(&path, run.repository.visibility);
+    html! {
+        h2 { "Log" }
+        p { a href=(url) { "whole log as text" } }
+        @if log.from > 0 { p.dim { "The end of the log; its beginning is left out here." } }
+        pre #log data-url=(url) data-next=[log.follow_from] { (colour::html(&log.text)) }
+    }
+}

@@ -1,0 +1,171 @@
+//! Who gets to see what: a run or build by its id, if the key in the link opens it.
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use crate::domain::build::BuildState;
+use crate::domain::id::{BuildId, RunId};
+use crate::domain::incoming::{Repository, Visibility};
+use crate::domain::page::{BuildView, RunLine, RunView};
+use crate::flow::shared::Counts;
+use crate::http::pages::build::LogPart;
+use crate::http::pages::{self, home};
+use crate::http::{Front, logs, retry_later};
+use crate::store::StoreError;
+use crate::store::views::{AttemptView, Before, BuildDetail};
+
+/// Runs on the front page.
+const RECENT: usize = 30;
+
+/// Rows that are looked through for them, in portions.
+const PORTION: i64 = 100;
+const PORTIONS: usize = 5;
+
+/// Bytes of a log on a build's page: its end.
+const SHOWN_LOG: u64 = 128 << 10;
+
+/// The key of a link.
+#[derive(Debug, Deserialize)]
+pub(super) struct Key {
+    pub(super) key: Option<String>,
+}
+
+/// Why something is not shown.
+pub(super) enum Unseen {
+    /// There is none of this id, or it is private and the key is not its own: the same to callers.
+    Unknown,
+    Unavailable,
+}
+
+impl From<StoreError> for Unseen {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "a page could not be made: the store does not answer");
+        Self::Unavailable
+    }
+}
+
+impl IntoResponse for Unseen {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unknown => not_found(),
+            Self::Unavailable => retry_later("the store does not answer; try again\n"),
+        }
+    }
+}
+
+/// The answer for whatever is not there, or not for the caller.
+pub(super) fn not_found() -> Response {
+    (
+        StatusCode::NOT_FOUND,
+        "not found: the address is wrong, or the page is of a private repository and its link \
+         lacks the key. Links with a key stand in the checks on GitHub.\n",
+    )
+        .into_response()
+}
+
+fn admit(front: &Front, repository: &Repository, uri: &Uri, key: &Key) -> Result<(), Unseen> {
+    let opens = front.links.opens(uri.path(), repository.visibility, key.key.as_deref());
+    if opens { Ok(()) } else { Err(Unseen::Unknown) }
+}
+
+/// The run of this id, if the request may see it.
+pub(super) async fn find_run(
+    front: &Front,
+    id: &str,
+    uri: &Uri,
+    key: &Key,
+) -> Result<RunView, Unseen> {
+    let id: RunId = id.parse().map_err(|_| Unseen::Unknown)?;
+    let view = front.store.run_view(&id).await?.ok_or(Unseen::Unknown)?;
+    admit(front, &view.repository, uri, key)?;
+    Ok(view)
+}
+
+/// A build with its run, which holds no other.
+pub(super) struct Found {
+    pub(super) run: RunView,
+    pub(super) build: BuildView,
+    /// At its derivation, the newest first.
+    pub(super) attempts: Vec<AttemptView>,
+    /// Of the attempt that runs now.
+    pub(super) progress: Option<Counts>,
+}
+
+/// The build of this id, if the request may see it.
+pub(super) async fn find_build(
+    front: &Front,
+    id: &str,
+    uri: &Uri,
+    key: &Key,
+) -> Result<Found, Unseen> {
+    let id: BuildId = id.parse().map_err(|_| Unseen::Unknown)?;
+    let BuildDetail { view, attempts } =
+        front.store.build_detail(&id).await?.ok_or(Unseen::Unknown)?;
+    admit(front, &view.repository, uri, key)?;
+    let build = view.builds.first().cloned().ok_or(Unseen::Unknown)?;
+    let running = build.attempt.as_ref().and_then(|it| front.progress.get(it));
+    let progress = running.map(|it| *it);
+    Ok(Found { run: view, build, attempts, progress })
+}
+
+/// The newest runs that everyone may see.
+async fn recent(front: &Front) -> Result<Vec<RunLine>, Unseen> {
+    let mut seen: Vec<RunLine> = Vec::new();
+    let mut before = None;
+    for _ in 0..PORTIONS {
+        let lines = front.store.recent_runs(PORTION, before.as_ref()).await?;
+        before =
+            lines.last().map(|it| Before { created_at: it.run.created_at, id: it.run.id.clone() });
+        let public = |it: &RunLine| it.repository.visibility == Visibility::Public;
+        seen.extend(lines.into_iter().filter(public));
+        if before.is_none() || seen.len() >= RECENT {
+            break;
+        }
+    }
+    seen.truncate(RECENT);
+    Ok(seen)
+}
+
+/// `GET /`.
+pub(super) async fn home(State(front): State<Arc<Front>>) -> Result<Response, Unseen> {
+    Ok(home::render(&recent(&front).await?, &front.links))
+}
+
+/// `GET /runs/{id}`.
+pub(super) async fn run(
+    State(front): State<Arc<Front>>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+    uri: Uri,
+) -> Result<Response, Unseen> {
+    let view = find_run(&front, &id, &uri, &key).await?;
+    Ok(pages::run::render(&view, &front.links))
+}
+
+/// `GET /builds/{id}`.
+pub(super) async fn build(
+    State(front): State<Arc<Front>>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+    uri: Uri,
+) -> Result<Response, Unseen> {
+    let found = find_build(&front, &id, &uri, &key).await?;
+    let log = match &found.build.attempt {
+        Some(attempt) => {
+            let growth = logs::growth(&found.build);
+            let end = logs::read(&front.logs, attempt, u64::MAX, growth).await?;
+            let from = end.map_or(0, |it| it.end.saturating_sub(SHOWN_LOG));
+            logs::read(&front.logs, attempt, from, growth).await?.map(|part| LogPart {
+                text: logs::from_a_line(&part.text, from).to_owned(),
+                from,
+                follow_from: matches!(found.build.build.state, BuildState::Building { .. })
+                    .then_some(part.next),
+            })
+        }
+        None => None,
+    };
+    Ok(pages::build::render(&found, log.as_ref(), &front.links))
+}

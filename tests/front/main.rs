@@ -1,0 +1,5 @@
+//! What comes in by HTTP and what goes out: a real listener, a real store, real logs.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod pages;
+mod webhook;
+mod world;

@@ -1,0 +1,249 @@
+//! A front with a store and logs of a test's own.
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fleetcheck::config::Sealed;
+use fleetcheck::domain::Timestamp;
+use fleetcheck::domain::build::{Attempted, Derivation, Required, Waiting};
+use fleetcheck::domain::id::{AttemptId, AttrPath, BuildId, InstallationId, RepositoryId, RunId};
+use fleetcheck::domain::incoming::{Repository, Visibility};
+use fleetcheck::domain::link::Links;
+use fleetcheck::domain::run::{Reason, Run, RunState};
+use fleetcheck::github::webhook::Secrets;
+use fleetcheck::http::health::Readiness;
+use fleetcheck::http::{Front, router};
+use fleetcheck::nix::log::{LogStore, LogWriter};
+use fleetcheck::nix::redact;
+use fleetcheck::store::decide::Decided;
+use fleetcheck::store::intake::{Arrival, NewDelivery};
+use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
+use fleetcheck::store::{AttemptClaim, RunClaim, Store};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use reqwest::{Client, RequestBuilder, Response};
+use sha2::Sha256;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const NOW: Timestamp = Timestamp(1_795_000_000_000);
+pub(crate) const SECRET: &str = "a secret of the webhook's";
+const LEASE: i64 = 60_000;
+
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+/// A fresh id of any kind.
+pub(crate) fn id<T: std::str::FromStr>() -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("01890a5d-ac96-774b-bcce-{number:012x}").parse().unwrap()
+}
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) logs: LogStore,
+    pub(crate) links: Links,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) arrived: Arc<Notify>,
+    pub(crate) url: String,
+    client: Client,
+    /// Ends the committer, after which nothing more is kept.
+    pub(crate) stop: CancellationToken,
+    tasks: JoinSet<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("fleet.db").display());
+        let store = Store::open(&url).await.unwrap();
+        let (writer, committer) = store.intake();
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(committer.run(stop.clone()));
+        let logs = LogStore::new(directory.path());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let links = Links::new(&url, &[7; 32]);
+        let readiness = Arc::new(Readiness::default());
+        let arrived = Arc::new(Notify::new());
+        let front = Front {
+            secrets: Secrets::new(&[Sealed::new(SECRET.to_owned())]),
+            app_id: 12345,
+            owners: vec!["acme".to_owned()],
+            writer,
+            arrived: arrived.clone(),
+            store: store.clone(),
+            progress: Arc::default(),
+            logs: logs.clone(),
+            links: links.clone(),
+            readiness: readiness.clone(),
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            clock: Arc::new(|| NOW),
+        };
+        let service = router(Arc::new(front)).into_make_service_with_connect_info::<SocketAddr>();
+        tasks.spawn(async move { axum::serve(listener, service).await.unwrap() });
+        let client = Client::new();
+        Self {
+            store,
+            logs,
+            links,
+            readiness,
+            arrived,
+            url,
+            client,
+            stop,
+            tasks,
+            _directory: directory,
+        }
+    }
+
+    /// Ends the task that keeps deliveries.
+    pub(crate) async fn lose_the_store(&mut self) {
+        self.stop.cancel();
+        self.tasks.join_next().await;
+    }
+
+    pub(crate) async fn get(&self, path_or_url: &str) -> Response {
+        let url = if path_or_url.starts_with("http") {
+            path_or_url.to_owned()
+        } else {
+            format!("{}{path_or_url}", self.url)
+        };
+        self.client.get(url).send().await.unwrap()
+    }
+
+    pub(crate) async fn text(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.text().await.unwrap()
+    }
+
+    /// A delivery without a signature.
+    pub(crate) fn unsigned(&self, event: &str, guid: &str, body: &[u8]) -> RequestBuilder {
+        self.client
+            .post(format!("{}/webhook", self.url))
+            .header("x-github-event", event)
+            .header("x-github-delivery", guid)
+            .body(body.to_vec())
+    }
+
+    pub(crate) async fn deliver(&self, event: &str, guid: &str, body: &[u8]) -> Response {
+        let request = self.unsigned(event, guid, body);
+        request.header("x-hub-signature-256", signature(body)).send().await.unwrap()
+    }
+
+    /// A run of one push, claimed for its evaluation.
+    pub(crate) async fn run(&self, visibility: Visibility) -> (RunId, RunClaim) {
+        let run: RunId = id();
+        let repository = RepositoryId(match visibility {
+            Visibility::Public => 1,
+            Visibility::Private => 2,
+        });
+        let name = match visibility {
+            Visibility::Public => "fleet",
+            Visibility::Private => "secret",
+        };
+        let guid = id::<AttemptId>().to_string().parse().unwrap();
+        let delivery = NewDelivery {
+            guid,
+            event: "push".into(),
+            action: None,
+            repository: Some(repository),
+            installation: None,
+            received_at: NOW,
+            standing: Arrival::Received,
+            body: "{}".into(),
+            body_sha256: run.to_string(),
+        };
+        let start = Decided::Start {
+            repository: Repository {
+                id: repository,
+                owner: "acme".parse().unwrap(),
+                name: name.parse().unwrap(),
+                default_branch: "main".parse().unwrap(),
+                visibility,
+                installation: InstallationId(7),
+            },
+            run: Run {
+                id: run.clone(),
+                repository,
+                sha: format!("{:0>40}", &run.as_str()[24..]).parse().unwrap(),
+                reason: Reason::Push("main".parse().unwrap()),
+                base: None,
+                occurred_at: NOW,
+                created_at: NOW,
+                problem: None,
+                waits: None,
+                state: RunState::Requested,
+            },
+            supersede: vec![],
+        };
+        self.store.accept(vec![delivery.clone()]).await.unwrap();
+        let _ = self.store.decide(&delivery.guid, start, NOW).await.unwrap();
+        let (claim, _) = self.store.claim_run("me", NOW, LEASE).await.unwrap().unwrap();
+        (run, claim)
+    }
+
+    /// Lists a host with what became of its evaluation.
+    pub(crate) async fn host(&self, claim: &RunClaim, name: &str, outcome: Outcome) -> BuildId {
+        let attr = AttrPath::host(name);
+        let build: BuildId = id();
+        let new = NewBuild {
+            id: build.clone(),
+            label: attr.label().ok(),
+            attr,
+            required: Required::Required,
+        };
+        let _ = self.store.list_builds(claim, vec![new], NOW).await.unwrap();
+        let outcome = EvaluationOutcome { build: build.clone(), outcome, took: None };
+        let _ = self.store.evaluated(claim, vec![outcome], NOW).await.unwrap();
+        build
+    }
+
+    /// Begins to build a host that waits.
+    pub(crate) async fn start(&self, name: &str) -> (AttemptClaim, LogWriter) {
+        let wanted = [(derivation(name).path, id::<AttemptId>())];
+        let claimed = self.store.claim_attempts(&wanted, "local", "me", NOW, LEASE).await;
+        let claim = claimed.unwrap().0.pop().unwrap();
+        let log = self.logs.create(claim.attempt()).unwrap();
+        (claim, log)
+    }
+
+    pub(crate) async fn finish(&self, claim: &AttemptClaim, attempted: Attempted) {
+        let _ = self.store.finish_attempts(vec![(claim, attempted, 0)], NOW).await.unwrap();
+    }
+}
+
+/// What GitHub puts into `X-Hub-Signature-256`.
+pub(crate) fn signature(body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    format!("sha256={}", hex::encode(mac.chain_update(body).finalize().into_bytes()))
+}
+
+pub(crate) fn write(log: &mut LogWriter, text: &str) {
+    for line in text.lines() {
+        log.line(redact::clean(line.as_bytes(), &mut Vec::new()));
+    }
+    log.flush();
+}
+
+pub(crate) fn waiting(name: &str) -> Outcome {
+    Outcome::Wait(derivation(name), Waiting::Slot)
+}
+
+pub(crate) fn derivation(name: &str) -> Derivation {
+    let path = |end: &str| format!("/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-{name}{end}");
+    Derivation {
+        path: path(".drv").parse().unwrap(),
+        outputs: BTreeMap::from([("out".to_owned(), path("").parse().unwrap())]),
+        system: "x86_64-linux".into(),
+        features: vec![],
+    }
+}
