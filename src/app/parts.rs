@@ -1,0 +1,106 @@
+//! Makes everything that the stages share.
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::app::StartError;
+use crate::config::Config;
+use crate::domain::Timestamp;
+use crate::domain::link::Links;
+use crate::domain::plan::EvaluationLimits;
+use crate::flow::Clock;
+use crate::flow::check::capability;
+use crate::flow::evaluate::Tools;
+use crate::flow::shared::{Shared, Wakeups};
+use crate::flow::source::Commits;
+use crate::github::client::Github;
+use crate::nix::Nix;
+use crate::nix::eval::Evaluator;
+use crate::nix::git::Mirrors;
+use crate::nix::log::LogStore;
+use crate::nix::roots::Roots;
+use crate::store::Store;
+
+/// Everything that is made once and shared.
+pub(super) struct Parts {
+    pub(super) shared: Arc<Shared>,
+    pub(super) github: Arc<Github>,
+    pub(super) commits: Commits,
+    pub(super) tools: Arc<Tools>,
+    pub(super) roots: Arc<Roots>,
+    pub(super) links: Links,
+}
+
+impl Parts {
+    pub(super) async fn make(config: &Config) -> Result<Self, StartError> {
+        let clock = system_clock();
+        let directory = &config.store.directory;
+        let store = Store::open(config.store.url.reveal()).await?;
+        let owner = store.keep_value("owner", random()).await?;
+        let key = store.keep_value("link key", random()).await?;
+        let now = clock.now();
+        let expired = store.forget_claims_of(&owner, now).await?;
+        if !expired.runs.is_empty() || !expired.attempts.is_empty() {
+            tracing::info!(
+                runs = expired.runs.len(),
+                attempts = expired.attempts.len(),
+                "taking up the work that the last process left: {} evaluations and {} builds",
+                expired.runs.len(),
+                expired.attempts.len()
+            );
+        }
+        let github = Arc::new(Github::new(&config.github, {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        })?);
+        let mirrors = Arc::new(Mirrors::new(directory, &config.github.git_url));
+        let nix = Nix::new(&config.nix);
+        let tools = Tools {
+            evaluator: Evaluator::new(
+                nix.clone(),
+                &config.nix,
+                directory,
+                Arc::new(Semaphore::new(config.nix.evaluations)),
+            ),
+            nix,
+            limits: EvaluationLimits {
+                at_once: config.nix.evaluations,
+                memory: config.nix.evaluation_memory,
+            },
+            builders: config.builders.iter().map(capability).collect(),
+        };
+        let shared = Shared {
+            store,
+            clock,
+            wakeups: Wakeups::default(),
+            logs: LogStore::new(directory),
+            owner,
+            started: now,
+            progress: Arc::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            commits: Commits::new(github.clone(), mirrors),
+            github,
+            tools: Arc::new(tools),
+            roots: Arc::new(Roots::new(directory)),
+            links: Links::new(&config.http.public_url, &Sha256::digest(key.as_bytes()).into()),
+        })
+    }
+}
+
+/// 244 random bits, as text.
+fn random() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock: everyone else is told the time")]
+fn system_clock() -> Clock {
+    Clock::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    })
+}

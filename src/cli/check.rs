@@ -1,0 +1,166 @@
+//! `fleetcheck check`: the service's engine, here and now, shown in the terminal.
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::document::CheckDocument;
+use crate::cli::progress::Progress;
+use crate::cli::{BAD, GOOD, Settings, USAGE, output, table};
+use crate::config::{Config, Environment};
+use crate::domain::verdict::Verdict;
+use crate::flow::check::{CheckError, CheckReport, CheckRequest, check};
+
+/// What can be asked of `check`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A path or any flake reference: git+file:…, github:OWNER/REPO, …
+    #[arg(default_value = ".")]
+    flake: String,
+    /// Check this host only; may be given several times
+    ///
+    /// NAME as checks show it: a host's name, or an attribute path like
+    /// `checks.x86_64-linux.lint`.
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+    /// Print one JSON document to standard output instead of the table
+    ///
+    /// The progress still goes to standard error.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// How often the clock of a running host moves on the terminal.
+const TICK: Duration = Duration::from_millis(250);
+
+pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
+    let config = match Config::for_check(arguments.settings.config.as_deref(), env) {
+        Ok(config) => config,
+        Err(errors) => {
+            output::say(&format!("fleetcheck: {errors}"));
+            return USAGE;
+        }
+    };
+    let request = CheckRequest {
+        flake: arguments.flake.clone(),
+        hosts: arguments.hosts,
+        nix: config.nix,
+        builders: config.builders,
+        scratch: config.scratch,
+    };
+    let answer = match watch(request).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            output::say(&format!("fleetcheck: cannot listen for signals: {error}"));
+            return BAD;
+        }
+    };
+    match answer {
+        Some(Ok(report)) => show(&report, arguments.json),
+        Some(Err(error)) => refuse(&error, &arguments.flake, arguments.json),
+        None => {
+            output::say("fleetcheck: stopped at once; nothing more is known");
+            BAD
+        }
+    }
+}
+
+/// Runs the engine and shows what it does. The first signal asks it to end in order; at the second
+/// it is dropped, which ends its processes, and there is no answer.
+async fn watch(request: CheckRequest) -> std::io::Result<Option<Result<CheckReport, CheckError>>> {
+    let mut interrupts = Interrupts::new()?;
+    let stop = CancellationToken::new();
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut observe = move |event| {
+        // Nobody listens any more once a second signal came.
+        drop(sender.send(event));
+    };
+    let engine = check(request, &mut observe, stop.clone());
+    tokio::pin!(engine);
+    let mut progress = Progress::on_stderr();
+    let mut clock = interval(TICK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let answer = loop {
+        tokio::select! {
+            // Events first: the engine's end is shown after everything before it.
+            biased;
+            Some(event) = events.recv() => progress.observe(event, Instant::now()),
+            () = interrupts.next() => {
+                if stop.is_cancelled() {
+                    break None;
+                }
+                stop.cancel();
+                progress.say("stopping: ending every process; again to stop at once");
+            }
+            answer = &mut engine => break Some(answer),
+            _ = clock.tick() => progress.tick(Instant::now()),
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        progress.observe(event, Instant::now());
+    }
+    progress.finish();
+    Ok(answer)
+}
+
+/// Ctrl-C, or what a supervisor sends.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn show(report: &CheckReport, json: bool) -> u8 {
+    if json {
+        print_document(&CheckDocument::of(report));
+    } else {
+        output::print(&table::result(report));
+    }
+    let passes = report.verdict == Some(Verdict::Passed) && !report.interrupted;
+    if passes { GOOD } else { BAD }
+}
+
+/// Nothing was checked. What is wrong with the flake is an answer all the same.
+fn refuse(error: &CheckError, flake: &str, json: bool) -> u8 {
+    let status = match error {
+        CheckError::UnknownHost { .. } | CheckError::Reference(_) | CheckError::Scratch { .. } => {
+            USAGE
+        }
+        CheckError::Policy(_)
+        | CheckError::PolicyFile { .. }
+        | CheckError::Flake { .. }
+        | CheckError::Stopped => BAD,
+    };
+    if json && status == BAD {
+        print_document(&CheckDocument::refused(flake, error));
+    }
+    output::say(&format!("fleetcheck: {}", crate::domain::text::clean(&error.to_string())));
+    status
+}
+
+fn print_document(document: &CheckDocument) {
+    match serde_json::to_string_pretty(document) {
+        Ok(text) => output::print(&text),
+        Err(error) => output::say(&format!("fleetcheck: cannot write the document: {error}")),
+    }
+}
