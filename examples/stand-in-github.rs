@@ -1,0 +1,165 @@
+//! The tests' GitHub as a program, for `deploy/demo.sh` and for trying things by hand.
+//!
+//! ```text
+//! stand-in-github --listen 127.0.0.1:0 --data DIR --webhook URL
+//! ```
+//!
+//! It prints `listening on http://…` when it is ready, and writes `app-id`, `app.pem` and
+//! `webhook-secret` into DIR. API, git and these answer on one port:
+//!
+//! - `POST /_/push?repository=OWNER/NAME&branch=B&from=PATH`: takes branch B of the git repository
+//!   at PATH and announces the push. The repository is made with its first push.
+//! - `POST /_/pull-request?repository=OWNER/NAME&branch=B&number=N[&fork=true]`: opens it.
+//! - `GET /_/checks?sha=SHA`: `{"check_runs": […], "statuses": […]}`, the newest of each name.
+#![expect(clippy::unwrap_used, reason = "a harness: it may panic")]
+#[path = "../tests/world/github/mod.rs"]
+mod github;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use clap::Parser;
+use github::{Contract, FakeGitHub, From, Options, RepoHandle};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A stand-in for GitHub.
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where repositories, key and secret are kept.
+    #[arg(long)]
+    data: PathBuf,
+    /// Where deliveries go.
+    #[arg(long)]
+    webhook: String,
+}
+
+/// What the control pages work with; the GitHub is there as soon as it listens.
+#[derive(Default)]
+struct Control {
+    github: OnceLock<FakeGitHub>,
+    repositories: Mutex<HashMap<String, RepoHandle>>,
+}
+
+impl Control {
+    fn github(&self) -> Result<&FakeGitHub, Refusal> {
+        self.github.get().ok_or_else(|| refusal("not ready yet"))
+    }
+}
+
+type Refusal = (StatusCode, String);
+type Answered = Result<Json<Value>, Refusal>;
+
+fn refusal(text: &str) -> Refusal {
+    (StatusCode::BAD_REQUEST, format!("{text}\n"))
+}
+
+#[tokio::main]
+async fn main() {
+    let Arguments { listen, data, webhook } = Arguments::parse();
+    std::fs::create_dir_all(&data).unwrap();
+    let data = data.canonicalize().unwrap();
+    let control = Arc::new(Control::default());
+    let pages = axum::Router::new()
+        .route("/_/push", post(push))
+        .route("/_/pull-request", post(pull_request))
+        .route("/_/checks", get(checks))
+        .with_state(Arc::clone(&control));
+    let options = Options {
+        listen,
+        directory: Some(data.join("repositories")),
+        // The demo installs no npm; where the tests have run, it is checked all the same.
+        contract: Contract::IfPresent,
+        control: pages,
+        ..Options::default()
+    };
+    let github = FakeGitHub::start(options).await;
+    github.set_webhook(&webhook);
+    std::fs::write(data.join("app-id"), github.app_id().to_string()).unwrap();
+    std::fs::write(data.join("app.pem"), github.private_key_pem()).unwrap();
+    std::fs::write(data.join("webhook-secret"), github.secret()).unwrap();
+    println!("listening on {}", github.api_url());
+    assert!(control.github.set(github).is_ok());
+    std::future::pending::<()>().await;
+}
+
+#[derive(Deserialize)]
+struct Push {
+    repository: String,
+    branch: String,
+    from: PathBuf,
+}
+
+async fn push(State(control): State<Arc<Control>>, Query(push): Query<Push>) -> Answered {
+    let Push { repository, branch, from } = push;
+    let github = control.github()?;
+    let repo = {
+        let mut known = control.repositories.lock().unwrap();
+        let Some((owner, name)) = repository.split_once('/') else {
+            return Err(refusal("repository=OWNER/NAME is wanted"));
+        };
+        let made = || github.create_repository(owner, name, false);
+        known.entry(repository.clone()).or_insert_with(made).clone()
+    };
+    fetch(&repo.git, &from, &branch)?;
+    let sha = repo.head(&branch).ok_or_else(|| refusal("the branch has no commit"))?;
+    let delivered = github.push(&repo, &branch, &sha).await;
+    Ok(Json(json!({ "sha": sha, "delivered": delivered })))
+}
+
+fn fetch(into: &Path, from: &Path, branch: &str) -> Result<(), Refusal> {
+    let what = format!("+refs/heads/{branch}:refs/heads/{branch}");
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(into)
+        .args(["fetch", "--quiet", "--"])
+        .arg(from)
+        .arg(what)
+        .output()
+        .map_err(|error| refusal(&format!("git: {error}")))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(refusal(&String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+#[derive(Deserialize)]
+struct PullRequest {
+    repository: String,
+    branch: String,
+    number: i64,
+    #[serde(default)]
+    fork: bool,
+}
+
+async fn pull_request(
+    State(control): State<Arc<Control>>,
+    Query(pull): Query<PullRequest>,
+) -> Answered {
+    let PullRequest { repository, branch, number, fork } = pull;
+    let known = control.repositories.lock().unwrap().get(&repository).cloned();
+    let repo = known.ok_or_else(|| refusal("no such repository: push to it first"))?;
+    let sha = repo.head(&branch).ok_or_else(|| refusal("no such branch: push it first"))?;
+    let from = if fork { From::Fork } else { From::SameRepository };
+    let delivered = control.github()?.open_pull_request(&repo, number, &sha, from).await;
+    Ok(Json(json!({ "sha": sha, "number": number, "delivered": delivered })))
+}
+
+#[derive(Deserialize)]
+struct Checks {
+    sha: String,
+}
+
+async fn checks(State(control): State<Arc<Control>>, Query(of): Query<Checks>) -> Answered {
+    Ok(Json(control.github()?.checks_document(&of.sha)))
+}

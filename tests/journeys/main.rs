@@ -1,0 +1,17 @@
+//! Sentences through the front door: real HTTP in, a GitHub of values out, real Nix and git between.
+#![expect(clippy::unwrap_used, reason = "the harness may panic")]
+mod crashes;
+mod deliveries;
+mod gate;
+mod github_trouble;
+mod limits;
+mod pages;
+mod postgres;
+mod pull_requests;
+mod pushes;
+mod repositories;
+#[path = "../store/postgres.rs"]
+mod server;
+mod superseding;
+#[path = "../world/mod.rs"]
+mod world;

@@ -1,0 +1,298 @@
+//! Requests in, answers out: who may, what goes wrong on demand, what GitHub would say.
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use axum::routing::any;
+use serde_json::{Value, json};
+
+use super::access::{admit, authorise_git};
+use super::answer::Answer;
+use super::git_http;
+use super::state::{Call, Fault, Operation, Operation as Op};
+use super::{APP_ID, Echoes, World, checks, repository, rules};
+
+pub(super) fn router(world: &Arc<World>) -> Router {
+    let at_git = Arc::clone(world);
+    let git = git_http::router(world.root.clone(), move |owner, name, token| {
+        authorise_git(&at_git, owner, name, token)
+    });
+    let world = Arc::clone(world);
+    let api = any(move |request: Request| {
+        let world = Arc::clone(&world);
+        async move { handle(world, request).await }
+    });
+    Router::new()
+        .route("/app", api.clone())
+        .route("/app/{*rest}", api.clone())
+        .route("/repos/{*rest}", api.clone())
+        .route("/repositories/{*rest}", api)
+        .fallback_service(git)
+}
+
+/// A repository as a path names it.
+pub(super) enum Named {
+    By(String, String),
+    Id(i64),
+}
+
+pub(super) struct Route {
+    pub(super) operation: Operation,
+    /// As GitHub's description has it.
+    template: &'static str,
+    pub(super) repository: Option<Named>,
+    /// What follows the repository in the path, for redirects.
+    pub(super) rest: String,
+    /// The last variable part: an id or a commit.
+    argument: String,
+}
+
+impl Route {
+    fn of(method: &Method, path: &str) -> Self {
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let (repository, rest) = match segments.as_slice() {
+            ["repos", owner, name, rest @ ..] => {
+                (Some(Named::By((*owner).into(), (*name).into())), rest)
+            }
+            ["repositories", id, rest @ ..] => (id.parse().ok().map(Named::Id), rest),
+            all => (None, all),
+        };
+        let (operation, template, argument) = match (method.as_str(), repository.is_some(), rest) {
+            ("GET", false, ["app"]) => (Op::App, "/app", ""),
+            ("GET", false, ["app", "installations"]) => {
+                (Op::Installations, "/app/installations", "")
+            }
+            ("POST", false, ["app", "installations", id, "access_tokens"]) => {
+                (Op::MintToken, "/app/installations/{installation_id}/access_tokens", *id)
+            }
+            ("GET", true, []) => (Op::Repository, "/repos/{owner}/{repo}", ""),
+            ("POST", true, ["check-runs"]) => {
+                (Op::CreateCheck, "/repos/{owner}/{repo}/check-runs", "")
+            }
+            ("PATCH", true, ["check-runs", id]) => {
+                (Op::UpdateCheck, "/repos/{owner}/{repo}/check-runs/{check_run_id}", *id)
+            }
+            ("GET", true, ["check-runs", id]) => {
+                (Op::GetCheck, "/repos/{owner}/{repo}/check-runs/{check_run_id}", *id)
+            }
+            ("GET", true, ["commits", sha, "check-runs"]) => {
+                (Op::ListChecks, "/repos/{owner}/{repo}/commits/{ref}/check-runs", *sha)
+            }
+            ("POST", true, ["statuses", sha]) => {
+                (Op::SetStatus, "/repos/{owner}/{repo}/statuses/{sha}", *sha)
+            }
+            _ => (Op::Unknown, "", ""),
+        };
+        Self {
+            operation,
+            template,
+            repository,
+            rest: rest.join("/"),
+            argument: argument.to_owned(),
+        }
+    }
+}
+
+async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, 25 << 20).await.unwrap();
+    let body = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
+    let route = Route::of(&parts.method, parts.uri.path());
+    let log = |status: u16| {
+        world.state().calls.push(Call {
+            operation: route.operation,
+            method: parts.method.to_string(),
+            path: parts.uri.to_string(),
+            status,
+            body: body.as_ref().cloned().unwrap_or_default(),
+            at: tokio::time::Instant::now(),
+        });
+        world.changed();
+    };
+    let fault = world.state().take_fault(route.operation);
+    let prevented = match &fault {
+        Some(Fault::Dropped) => hang_up(|| log(0)),
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(*time).await;
+            None
+        }
+        Some(Fault::Status(status)) => Some(Answer::refused(*status, "as the test asked for")),
+        Some(Fault::SecondaryRateLimit { retry_after }) => Some(
+            Answer::refused(403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
+                .with("retry-after", retry_after),
+        ),
+        Some(Fault::RateLimitUsedUp { resets_in }) => Some(
+            Answer::refused(403, "API rate limit exceeded for installation.")
+                .with("x-ratelimit-remaining", 0)
+                .with("x-ratelimit-reset", world.now() / 1000 + resets_in),
+        ),
+        Some(Fault::AnswerLost) | None => None,
+    };
+    let answer = match (prevented, &body) {
+        (Some(answer), _) => answer,
+        (None, Err(_)) => Answer::refused(400, "Problems parsing JSON"),
+        (None, Ok(body)) => act(&world, &route, &parts.headers, &parts.uri, body).await,
+    };
+    if let Some(violation) = &answer.violation {
+        world.state().violations.push(format!("{} {}: {violation}", parts.method, parts.uri));
+    }
+    if matches!(fault, Some(Fault::AnswerLost)) {
+        hang_up(|| log(0));
+    }
+    log(answer.status);
+    if world.echoes == Echoes::Sent && answer.status < 300 {
+        echo(&world, &route, &answer.body);
+    }
+    answer.into_response(world.now())
+}
+
+/// Ends the connection without an answer: a panic that nobody reports closes it.
+fn hang_up(log: impl FnOnce()) -> Option<Answer> {
+    log();
+    std::panic::resume_unwind(Box::new("the connection was ended as the test asked for"))
+}
+
+/// GitHub tells an App about the check runs that the App itself created or completed.
+fn echo(world: &Arc<World>, route: &Route, run: &Value) {
+    let action = match route.operation {
+        Operation::CreateCheck if run["status"] != "completed" => "created",
+        Operation::CreateCheck | Operation::UpdateCheck if run["status"] == "completed" => {
+            "completed"
+        }
+        _ => return,
+    };
+    let repository =
+        world.state().runs.iter().find(|it| run["id"] == it.id).map(|it| it.repository);
+    let Some(repository) = repository else { return };
+    let body = {
+        let state = world.state();
+        let repository = state.repository(repository);
+        json!({
+            "action": action,
+            "check_run": run,
+            "repository": super::payload::repository(repository),
+            "installation": super::payload::installation(repository),
+            "sender": super::payload::sender(),
+        })
+    };
+    let world = Arc::clone(world);
+    tokio::spawn(async move { world.deliver("check_run", &body).await });
+}
+
+async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body: &Value) -> Answer {
+    if headers.get(header::USER_AGENT).is_none_or(HeaderValue::is_empty) {
+        return Answer::violation("Request forbidden by administrative rules: no User-Agent");
+    }
+    let Some(token) = bearer(headers) else {
+        return Answer::refused(401, "Requires authentication");
+    };
+    match route.operation {
+        Operation::Unknown | Operation::Git => Answer::not_found(),
+        Operation::App | Operation::Installations | Operation::MintToken => {
+            if let Err(refusal) = rules::is_app(token, world.now()) {
+                return refusal;
+            }
+            match objection(world, route, body) {
+                Some(answer) => answer,
+                None => as_app(world, route, body),
+            }
+        }
+        Operation::Repository
+        | Operation::CreateCheck
+        | Operation::UpdateCheck
+        | Operation::GetCheck
+        | Operation::ListChecks
+        | Operation::SetStatus => as_installation(world, route, token, uri, body).await,
+    }
+}
+
+/// What GitHub's description of the operation says against a body.
+fn objection(world: &World, route: &Route, body: &Value) -> Option<Answer> {
+    let method = match route.operation {
+        Operation::MintToken | Operation::CreateCheck | Operation::SetStatus => "POST",
+        Operation::UpdateCheck => "PATCH",
+        _ => return None,
+    };
+    let wrong = world.contract.objection(&format!("{method} {}", route.template), body)?;
+    Some(Answer::violation(&wrong))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("token "))
+}
+
+fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
+    let mut state = world.state();
+    match route.operation {
+        Operation::App => Answer::new(
+            200,
+            json!({
+                "id": APP_ID,
+                "slug": "fleetcheck",
+                "name": "fleetcheck",
+                "permissions": repository::granted(&state),
+                "events": ["push", "pull_request"],
+            }),
+        ),
+        Operation::Installations => {
+            let permissions = repository::granted(&state);
+            let all = state.installations.iter().map(|it| {
+                json!({
+                    "id": it.id,
+                    "account": { "login": it.account },
+                    "suspended_at": it.is_suspended.then_some("2026-11-01T00:00:00Z"),
+                    "permissions": permissions,
+                    "events": ["push", "pull_request"],
+                })
+            });
+            Answer::new(200, all.collect())
+        }
+        _ => repository::mint(&mut state, &route.argument, body, world.now()),
+    }
+}
+
+async fn as_installation(
+    world: &World,
+    route: &Route,
+    token: &str,
+    uri: &Uri,
+    body: &Value,
+) -> Answer {
+    let (id, left) = {
+        let mut state = world.state();
+        match admit(&mut state, world, route, token, uri) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refusal,
+        }
+    };
+    if let Some(refusal) = objection(world, route, body) {
+        return refusal;
+    }
+    let commit = match route.operation {
+        Operation::CreateCheck => body["head_sha"].as_str().unwrap_or_default(),
+        Operation::SetStatus | Operation::ListChecks => &route.argument,
+        _ => "",
+    };
+    if !commit.is_empty() && !repository::has_commit(world, id, commit).await {
+        return Answer::refused(422, &format!("No commit found for SHA: {commit}"));
+    }
+    let number = route.argument.parse().unwrap_or(0);
+    let query =
+        Query::<Vec<(String, String)>>::try_from_uri(uri).map(|it| it.0).unwrap_or_default();
+    let mut state = world.state();
+    let answer = match route.operation {
+        Operation::CreateCheck => checks::create(&mut state, id, body),
+        Operation::UpdateCheck => checks::update(&mut state, id, number, body),
+        Operation::GetCheck => checks::get(&state, id, number),
+        Operation::ListChecks => checks::list(&state, id, &route.argument, &query),
+        Operation::SetStatus => checks::set_status(&mut state, id, &route.argument, body),
+        _ => Answer::new(200, super::payload::repository(state.repository(id))),
+    };
+    answer
+        .with("x-ratelimit-limit", 5000)
+        .with("x-ratelimit-remaining", left)
+        .with("x-ratelimit-reset", world.now() / 1000 + 3600)
+}

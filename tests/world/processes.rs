@@ -1,0 +1,30 @@
+//! Which processes of this machine work in a folder.
+use std::path::Path;
+
+use procfs::process::{Process, all_processes};
+
+/// A line about every living process whose command, environment or working folder names one of
+/// these folders; the caller's own is left out.
+pub fn working_in(folders: &[&Path]) -> Vec<String> {
+    let mine = i32::try_from(std::process::id()).unwrap();
+    let all = all_processes().unwrap().filter_map(Result::ok).filter(|it| it.pid != mine);
+    all.filter(|it| folders.iter().any(|folder| names(it, folder)))
+        .filter(|it| it.stat().is_ok_and(|stat| stat.state != 'Z'))
+        .map(|it| format!("{} {}", it.pid, it.cmdline().unwrap_or_default().join(" ")))
+        .collect()
+}
+
+fn names(process: &Process, folder: &Path) -> bool {
+    let folder = folder.to_string_lossy();
+    let has = |text: &str| text.contains(&*folder);
+    process.cmdline().is_ok_and(|it| it.iter().any(|word| has(word)))
+        || process
+            .environ()
+            .is_ok_and(|it| it.values().any(|value| value.to_str().is_some_and(has)))
+        || process.cwd().is_ok_and(|it| it.to_str().is_some_and(has))
+}
+
+/// A port that nobody listens on at the moment.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
