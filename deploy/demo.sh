@@ -1,0 +1,307 @@
+#!/usr/bin/env bash
+# Shows fleetcheck at work: a stand-in for GitHub, real Nix, a sample fleet of five hosts.
+#
+#   deploy/demo.sh [--once]
+#
+# It installs what is missing, builds, starts the stand-in and `fleetcheck serve` in a temporary
+# folder, pushes a commit (one host does not evaluate, one does not build, one waits for a builder
+# of another system), then opens a pull request that mends the two, and prints the checks as GitHub
+# would show them, as they change. At the end the pages stay up until Ctrl-C.
+#
+#   --once   do not wait for Ctrl-C: status 0 when the checks are as they should be, else 1
+#
+# FLEETCHECK_NIX names the nix program to use. Everything that is started ends with the script, and
+# the temporary folder goes with it; the Nix store of the demo is in there too, so this machine's
+# own /nix is not touched.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$root/deploy/lib.sh"
+
+patience=180 # seconds for the checks of one commit
+
+case "${1:-}" in
+  '') once=false ;;
+  --once) once=true ;;
+  -h | --help)
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+  *) die "unknown argument: $1" "usage: deploy/demo.sh [--once]" ;;
+esac
+
+# --- what is started is ended -----------------------------------------------------------------
+
+work=
+children=()
+
+clean_up() {
+  local status=$? pid
+  trap - EXIT
+  trap '' INT TERM HUP
+  if ((status == 1)) && [[ -s ${work:-/}/fleetcheck.log ]]; then
+    say '' "the last lines of fleetcheck's log:" && tail -n 25 "$work/fleetcheck.log" >&2
+  fi
+  for pid in "${children[@]}"; do
+    kill -TERM "$pid" 2>/dev/null || true
+  done
+  for _ in {1..150}; do
+    for pid in "${children[@]}"; do
+      kill -0 "$pid" 2>/dev/null && sleep 0.1 && continue 2
+    done
+    break
+  done
+  for pid in "${children[@]}"; do
+    if kill -KILL "$pid" 2>/dev/null; then say "process $pid had to be killed"; fi
+  done
+  wait 2>/dev/null || true
+  if [[ -n $work ]]; then
+    chmod -R u+w "$work" 2>/dev/null || true # store paths are read-only
+    rm -rf "$work"
+  fi
+  exit "$status"
+}
+trap clean_up EXIT
+interrupted=130
+trap 'exit "$interrupted"' INT
+trap 'exit 143' TERM HUP
+
+# --- what is needed ---------------------------------------------------------------------------
+
+[[ $(uname -s) == Linux ]] || die "fleetcheck runs on Linux; this is $(uname -s)."
+need git curl jq
+need_rust
+nix=$(current_nix)
+
+say "building fleetcheck and the stand-in (the first time takes some minutes)"
+# The dev profile: the demo waits for Nix, not for our code, and the release profile's link-time
+# optimisation would more than double the wait for the first check.
+(cd "$root" && cargo build --quiet --locked --bin fleetcheck --example stand-in-github)
+target=$(target_folder)
+programs=$target/debug
+
+# --- a world of its own -----------------------------------------------------------------------
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/fleetcheck-demo.XXXXXX")
+mkdir -p "$work"/{store,var,log,etc,home,tmp,state,github}
+# A Nix store in the temporary folder: no /nix, no daemon, no root (see nix.conf(5)).
+unset NIX_REMOTE NIX_PATH NIX_USER_CONF_FILES
+export NIX_STORE_DIR=$work/store NIX_STATE_DIR=$work/var NIX_LOG_DIR=$work/log NIX_CONF_DIR=$work/etc
+export NIX_CONFIG='experimental-features = nix-command flakes
+substituters =
+sandbox = false
+build-users-group =
+flake-registry ='
+export HOME=$work/home XDG_CACHE_HOME=$work/home/.cache XDG_CONFIG_HOME=$work/home/.config
+export XDG_DATA_HOME=$work/home/.local/share XDG_STATE_HOME=$work/home/.local/state TMPDIR=$work/tmp
+export GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
+export GIT_AUTHOR_NAME='fleetcheck' GIT_AUTHOR_EMAIL=fleetcheck@example.org
+export GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
+export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
+
+here=$("$nix" eval --impure --raw --expr builtins.currentSystem)
+case $here in
+  aarch64-linux) elsewhere=x86_64-linux ;;
+  *) elsewhere=aarch64-linux ;;
+esac
+
+# wait_for SECONDS COMMAND…: tries it until it succeeds.
+wait_for() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || return 1
+    sleep 0.1
+  done
+}
+
+free_port() {
+  local port
+  for _ in {1..50}; do
+    port=$((20000 + RANDOM % 20000))
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      printf '%s\n' "$port"
+      return
+    fi
+  done
+  die "no free port between 20000 and 39999"
+}
+
+get() { curl --silent --show-error --fail --max-time 10 "$@"; }
+
+# --- the stand-in for GitHub ------------------------------------------------------------------
+
+start_github() {
+  "$programs/examples/stand-in-github" --listen 127.0.0.1:0 --data "$work/github" \
+    --webhook "http://127.0.0.1:$port/webhook" >"$work/github.out" 2>"$work/github.log" &
+  children+=($!)
+  wait_for 20 grep -q 'listening on ' "$work/github.out" ||
+    die "the stand-in for GitHub did not start:" "$(cat "$work/github.log")"
+  github=$(sed -n 's/.*listening on \(http[^ ]*\).*/\1/p' "$work/github.out" | head -n1)
+}
+
+# --- fleetcheck -------------------------------------------------------------------------------
+
+start_fleetcheck() {
+  cat >"$work/fleetcheck.toml" <<TOML
+[http]
+listen = "127.0.0.1:$port"
+public_url = "http://127.0.0.1:$port"
+
+[github]
+app_id = $(cat "$work/github/app-id")
+private_key_file = "$work/github/app.pem"
+webhook_secret_files = ["$work/github/webhook-secret"]
+api_url = "$github"
+git_url = "$github"
+owners = ["acme"]
+
+[store]
+url = "sqlite:$work/state/fleetcheck.db"
+directory = "$work/state"
+
+[nix]
+program = "$nix"
+evaluations = 2
+evaluation_memory = "2 GiB"
+
+[[builder]]
+name = "local"
+systems = ["$here"]
+slots = 2
+TOML
+  "$programs/fleetcheck" serve --config "$work/fleetcheck.toml" >"$work/fleetcheck.log" 2>&1 &
+  fleetcheck=$!
+  children+=("$fleetcheck")
+  wait_for 30 get "http://127.0.0.1:$port/readyz" || die "fleetcheck did not become ready."
+}
+
+# --- the checks, as GitHub shows them ---------------------------------------------------------
+
+# checks SHA: a line for each, `name<TAB>state<TAB>title`, sorted by name.
+checks() {
+  get "$github/_/checks?sha=$1" |
+    jq -r '.check_runs | sort_by(.name) | .[] | [.name, .conclusion // .status, .output.title // ""] | @tsv'
+}
+
+symbol() {
+  case $1 in
+    success) printf '✓' ;;
+    failure | timed_out) printf '✗' ;;
+    cancelled) printf '⊘' ;;
+    action_required) printf '!' ;;
+    in_progress) printf '◐' ;;
+    *) printf '●' ;;
+  esac
+}
+
+# show TIME: the checks of standard input, a line for each.
+show() {
+  local name state title
+  while IFS=$'\t' read -r name state title; do
+    printf '%6s  %s  %-18s %-12s %s\n' "$1" "$(symbol "$state")" "$name" "$state" "$title"
+  done
+}
+
+# follow SHA EXPECTED: prints changes until the states are those expected, `name<TAB>state` a line.
+follow() {
+  local sha=$1 expected=$2 before='' now states begun=$SECONDS changed=$SECONDS
+  while true; do
+    kill -0 "$fleetcheck" 2>/dev/null || die "fleetcheck ended by itself."
+    now=$(checks "$sha") || die "the stand-in for GitHub does not answer:" "$(tail -n 5 "$work/github.log")"
+    if [[ $now != "$before" ]]; then
+      comm -13 <(sort <<<"$before") <(sort <<<"$now") | sed '/^$/d' | show "$((SECONDS - begun))s"
+      before=$now
+      changed=$SECONDS
+    fi
+    states=$(cut -f1,2 <<<"$now")
+    [[ $states == "$expected" ]] && break
+    # A gate that has its conclusion and then silence: nothing more is to come.
+    if ((SECONDS - begun >= patience)) || { gate_is_completed "$states" && ((SECONDS - changed >= 15)); }; then
+      say '' "after $((SECONDS - begun)) seconds the checks are not as expected (< expected, > shown):"
+      diff <(printf '%s\n' "$expected") <(printf '%s\n' "$states") >&2 || true
+      return 1
+    fi
+    sleep 0.3
+  done
+  printf '\n        as GitHub shows them now:\n'
+  show '' <<<"$now"
+}
+
+gate_is_completed() {
+  case $(head -n1 <<<"$1") in
+    *queued | *in_progress | '') return 1 ;;
+    *) return 0 ;;
+  esac
+}
+
+# --- the sample fleet -------------------------------------------------------------------------
+
+make_fleet() {
+  cp -R "$root/fixtures/fleet" "$work/fleet"
+  chmod -R u+w "$work/fleet"
+  printf '{\n  here = "%s";\n  elsewhere = "%s";\n}\n' "$here" "$elsewhere" >"$work/fleet/lib/systems.nix"
+  cd "$work/fleet"
+  git init --quiet --initial-branch=main .
+  git add --all
+  git commit --quiet --message='A fleet of five'
+}
+
+mend_fleet() {
+  git switch --quiet --create mend
+  git apply "$root/fixtures/fleet-mended.patch"
+  git commit --quiet --all --message='Mend raider and viper'
+}
+
+# github_event PATH KEY=VALUE…: something happens on the stand-in, which tells fleetcheck.
+github_event() {
+  local path=$1 pair query=()
+  shift
+  for pair in "$@"; do query+=(--data-urlencode "$pair"); done
+  get --get --request POST "${query[@]}" "$github/_/$path" >"$work/event.json" ||
+    die "the stand-in for GitHub refused: $path $*" "$(tail -n 5 "$work/github.log")"
+}
+
+push() { github_event push repository=acme/fleet branch="$1" from="$work/fleet"; }
+
+open_pull_request() { github_event pull-request repository=acme/fleet branch="$1" number=1; }
+
+# --- in order ---------------------------------------------------------------------------------
+
+port=$(free_port)
+make_fleet
+start_github
+start_fleetcheck
+pages=http://127.0.0.1:$port/
+say '' "Nix: $("$nix" --version), this machine is $here" "fleetcheck: $pages" "GitHub (stand-in): $github"
+
+push main
+sha=$(git rev-parse HEAD)
+printf '\npushed %.7s to main of acme/fleet: raider does not evaluate, viper does not build\n\n' "$sha"
+follow "$sha" "fleet	failure
+fleet / orion	success
+fleet / galactica	success
+fleet / pegasus	queued
+fleet / raider	failure
+fleet / viper	failure"
+
+mend_fleet
+push mend
+open_pull_request mend
+sha=$(git rev-parse HEAD)
+printf '\nopened pull request 1 with %.7s: it mends both; orion and galactica are as before\n\n' "$sha"
+follow "$sha" "fleet	success
+fleet / orion	success
+fleet / galactica	success
+fleet / pegasus	queued
+fleet / raider	success
+fleet / viper	success"
+
+printf '\nThe checks are as they should be.\n'
+if ! $once; then
+  printf 'Runs, builds and logs: %s   (Ctrl-C ends the demo)\n' "$pages"
+  interrupted=0
+  while kill -0 "$fleetcheck" 2>/dev/null; do sleep 1; done
+  die "fleetcheck ended by itself."
+fi
