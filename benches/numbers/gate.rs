@@ -1,0 +1,74 @@
+//! From the answer to a push to its gate on GitHub.
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::machine;
+use crate::world::World;
+use crate::world::fleet::Host;
+use crate::world::github::{Contract, Operation, Options};
+use crate::world::nix::TestNix;
+use crate::{ms, percentile};
+
+const PUSHES: usize = 100;
+
+/// Pushes to an idle service, one after the other.
+pub(crate) async fn run() {
+    let options = Options { contract: Contract::IfPresent, ..Options::default() };
+    let mut world = World::with(TestNix::one(), options).await;
+    world.start().await;
+    let mut times = Vec::with_capacity(PUSHES);
+    // The first mints a token and opens the connections; it is shown apart.
+    for n in 0..=PUSHES {
+        times.push(gate(&world, n).await);
+    }
+    let first = times.remove(0);
+    times.sort_unstable();
+    println!(
+        "gate: p50 {:.1} ms, p90 {:.1}, p99 {:.1}, max {:.1} of {PUSHES} pushes; the first {:.1}; \
+         load {}",
+        ms(percentile(&times, 0.5)),
+        ms(percentile(&times, 0.9)),
+        ms(percentile(&times, 0.99)),
+        ms(times[PUSHES - 1]),
+        ms(first),
+        machine::load(),
+    );
+    println!(
+        "floor: {:.2} ms, a POST of the same client to the same GitHub",
+        ms(floor(&world).await)
+    );
+}
+
+async fn gate(world: &World, n: usize) -> Duration {
+    let sha = world.commit("main", &[Host::good("orion", &n.to_string())], &[]);
+    // GitHub has its index of commits in memory.
+    world.github.believe(&world.repo, &sha);
+    let before = world.github.calls().len();
+    assert_eq!(world.github.push(&world.repo, "main", &sha).await, Some(202), "{}", world.log());
+    let accepted = Instant::now();
+    world.concluded(&sha, "fleet", "success").await;
+    let shown = world.github.calls().split_off(before);
+    let gate = shown
+        .iter()
+        .find(|it| it.operation == Operation::CreateCheck && it.body["name"] == "fleet")
+        .unwrap();
+    let time = gate.at.saturating_duration_since(accepted);
+    // Until the service is idle again.
+    sleep(Duration::from_millis(200)).await;
+    time
+}
+
+/// What one call costs by itself: the median of a hundred answers to a small question.
+async fn floor(world: &World) -> Duration {
+    let client = reqwest::Client::new();
+    let url = format!("{}/repos/acme/fleet/check-runs", world.github.api_url());
+    let mut times = Vec::new();
+    for _ in 0..PUSHES {
+        let begun = Instant::now();
+        client.post(&url).header("user-agent", "bench").body("{}").send().await.unwrap();
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    percentile(&times, 0.5)
+}
