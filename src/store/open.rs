@@ -20,7 +20,7 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; \
      PRAGMA temp_store = MEMORY";
 
-/// A log of this size is taken into the file at once.
+/// A log that has grown by this much is taken into the file at once.
 const LARGE_LOG: u64 = 4 << 20;
 /// A log of this size is emptied, although writers wait for that.
 const HUGE_LOG: u64 = 64 << 20;
@@ -54,16 +54,19 @@ impl Store {
             return stop.cancelled().await;
         };
         let mut quiet = 0_u32;
-        let mut taken = None;
+        let mut taken = (0, None);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(Duration::from_millis(100)) => {}
             }
             let Ok(found) = tokio::fs::metadata(log).await else { continue };
-            let (size, state) = (found.len(), Some((found.len(), found.modified().ok())));
+            let (size, state) = (found.len(), (found.len(), found.modified().ok()));
             quiet += 1;
-            if state == taken || size == 0 || (size < LARGE_LOG && quiet < 10) {
+            // A log that was taken in begins anew in the same file, which stays as long as it was:
+            // its length says something only when it grows.
+            let has_grown = size >= LARGE_LOG && (size < taken.0 || size - taken.0 >= LARGE_LOG);
+            if state == taken || size == 0 || (!has_grown && quiet < 10) {
                 continue;
             }
             quiet = 0;
