@@ -280,8 +280,8 @@ push main
 sha=$(git rev-parse HEAD)
 printf '\npushed %.7s to main of acme/fleet: raider does not evaluate, viper does not build\n\n' "$sha"
 follow "$sha" "fleet	failure
-fleet / orion	success
 fleet / galactica	success
+fleet / orion	success
 fleet / pegasus	queued
 fleet / raider	failure
 fleet / viper	failure"
@@ -292,8 +292,8 @@ open_pull_request mend
 sha=$(git rev-parse HEAD)
 printf '\nopened pull request 1 with %.7s: it mends both; orion and galactica are as before\n\n' "$sha"
 follow "$sha" "fleet	success
-fleet / orion	success
 fleet / galactica	success
+fleet / orion	success
 fleet / pegasus	queued
 fleet / raider	success
 fleet / viper	success"
