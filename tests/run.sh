@@ -160,6 +160,7 @@ step "clippy" cargo clippy --locked --all-targets -- -D warnings
 step "rustdoc" check_docs
 step "tests" run_tests
 cp "$outputs/last" "$outputs/tests"
+step "the demo" deploy/demo.sh --once
 step "licences, sources, bans" check_dependencies
 
 # --- the totals -------------------------------------------------------------------------------
