@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::parts::Parts;
 use crate::config::Config;
+use crate::flow::ask::Ask;
 use crate::flow::build::{self, Slot};
 use crate::flow::evaluate::Evaluate;
-use crate::flow::intake::{BranchPolicy, Intake};
+use crate::flow::intake::Intake;
 use crate::flow::report::Report;
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::sweep::{self, Sweep};
@@ -282,8 +283,8 @@ fn spawn_stages(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
     let Parts { shared, github, commits, tools, roots, links } = parts;
     let owners = &config.github.owners;
     spawner.stage(Intake::new(shared.clone(), owners.clone()), |it| &it.intake, PERIOD);
-    let policy = BranchPolicy::new(shared.clone(), owners.clone(), commits.clone());
-    spawner.stage(policy, |it| &it.branch_policy, PERIOD);
+    let ask = Ask::new(shared.clone(), owners.clone(), commits.clone(), github.clone());
+    spawner.stage(ask, |it| &it.ask, PERIOD);
     // More lanes than processes: a lane also waits for git and for the store.
     for _ in 0..config.nix.evaluations + 2 {
         let lane = Evaluate::new(shared.clone(), tools.clone(), commits.clone(), roots.clone());

@@ -285,3 +285,20 @@ async fn a_fetch_that_nobody_wants_any_more_ends() {
     let ended = mirrors.fetch(&source(&fleet, Some(TOKEN)), &commit, &stop).await;
     assert_eq!(ended.unwrap_err(), GitError::Cancelled);
 }
+
+#[tokio::test]
+async fn a_branch_is_found_where_it_is_now_and_only_by_its_whole_name() {
+    let (forge, _directory, mirrors, stop) = lab().await;
+    let fleet = forge.repository("fleet");
+    let from = source(&fleet, Some(TOKEN));
+    for _ in 0..2 {
+        let commit = fleet.commit("next");
+        let tip = mirrors.tip(&from, &"main".parse().unwrap(), &stop).await.unwrap();
+        assert_eq!(tip, commit);
+    }
+    git(fleet.folder(), &["push", "--quiet", "origin", "HEAD:refs/heads/x/refs/heads/other"]);
+    let none = mirrors.tip(&from, &"other".parse().unwrap(), &stop).await;
+    assert!(matches!(none, Err(GitError::CommitGone)), "{none:?}");
+    let refused = mirrors.tip(&source(&fleet, None), &"main".parse().unwrap(), &stop).await;
+    assert!(matches!(refused, Err(GitError::Refused(_) | GitError::RepositoryGone)), "{refused:?}");
+}

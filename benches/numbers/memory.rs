@@ -6,7 +6,7 @@ use fleetcheck::domain::Timestamp;
 use fleetcheck::domain::build::{Derivation, Required, Waiting};
 use fleetcheck::domain::id::{AttrPath, InstallationId, RepositoryId};
 use fleetcheck::domain::incoming::{Repository, Visibility};
-use fleetcheck::domain::run::{Reason, Run, RunState};
+use fleetcheck::domain::run::{Approval, Reason, Run, RunState};
 use fleetcheck::flow::new_id;
 use fleetcheck::store::Store;
 use fleetcheck::store::decide::Decided;
@@ -121,6 +121,8 @@ async fn add_run(store: &Store, world: &World, number: usize, wanted: Vec<Deriva
         created_at: now,
         problem: None,
         waits: None,
+        approval: Approval::NotNeeded,
+        note: None,
         state: RunState::Requested,
     };
     let delivery = NewDelivery {

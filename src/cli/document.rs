@@ -42,6 +42,7 @@ pub enum VerdictWord {
     /// Nothing could be judged: no flake, no host, a policy file that cannot be read.
     Broken,
     Superseded,
+    Cancelled,
 }
 
 /// Why nothing could be judged.
@@ -92,6 +93,7 @@ pub enum ResultWord {
     /// Our fault.
     Internal,
     Superseded,
+    Cancelled,
     /// No builder in the settings can build it; the others are built all the same.
     Waiting,
     NotDone,
@@ -134,7 +136,8 @@ impl CheckDocument {
                     Verdict::Passed
                     | Verdict::Failed
                     | Verdict::TimedOut
-                    | Verdict::Superseded { .. },
+                    | Verdict::Superseded { .. }
+                    | Verdict::Cancelled { .. },
                 )
                 | None => None,
             },
@@ -185,6 +188,7 @@ impl VerdictWord {
             Verdict::TimedOut => Self::TimedOut,
             Verdict::Broken { .. } => Self::Broken,
             Verdict::Superseded { .. } => Self::Superseded,
+            Verdict::Cancelled { .. } => Self::Cancelled,
         }
     }
 }
@@ -225,6 +229,7 @@ impl ResultWord {
             Some(Ending::Reused) => Self::Reused,
             Some(Ending::Built { .. }) => Self::Built,
             Some(Ending::Superseded { .. }) => Self::Superseded,
+            Some(Ending::Cancelled { .. }) => Self::Cancelled,
             Some(Ending::EvaluationFailed(_)) => Self::EvaluationFailed,
             Some(Ending::BuildFailed(_)) => Self::BuildFailed,
             Some(Ending::TimedOut(_)) => Self::TimedOut,
@@ -249,9 +254,10 @@ impl DocumentFailure {
         let failure = Self { headline, ..Self::default() };
         Some(match ending {
             Ending::Reused | Ending::Built { .. } => return None,
-            Ending::Superseded { .. } | Ending::Transient { .. } | Ending::Internal { .. } => {
-                failure
-            }
+            Ending::Superseded { .. }
+            | Ending::Cancelled { .. }
+            | Ending::Transient { .. }
+            | Ending::Internal { .. } => failure,
             Ending::EvaluationFailed(it) => Self {
                 trace: Some(it.trace.clone()),
                 place: it.place.clone(),

@@ -71,6 +71,7 @@ fn failure(host: &CheckedHost) -> Option<String> {
         Ending::Reused
         | Ending::Built { .. }
         | Ending::Superseded { .. }
+        | Ending::Cancelled { .. }
         | Ending::Transient { .. }
         | Ending::Internal { .. } => {}
     }
@@ -102,6 +103,7 @@ fn conclusion(report: &CheckReport) -> String {
             lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
         }
         Some(Verdict::Superseded { by }) => format!("Superseded by {}: {count}.", by.short()),
+        Some(Verdict::Cancelled { by }) => format!("Cancelled by {}: {count}.", text::clean(by)),
         None if report.hosts.iter().any(|it| it.waiting.is_some()) && !report.interrupted => {
             format!("The gate would wait for a builder: {count}.")
         }

@@ -32,6 +32,7 @@ pub(super) fn result(ending: Option<&Ending>) -> &'static str {
         Some(Ending::Reused) => "reused",
         Some(Ending::Built { .. }) => "built",
         Some(Ending::Superseded { .. }) => "superseded",
+        Some(Ending::Cancelled { .. }) => "cancelled",
         Some(Ending::EvaluationFailed(_)) => "evaluation failed",
         Some(Ending::BuildFailed(_)) => "build failed",
         Some(Ending::TimedOut(_)) => "timed out",
@@ -45,6 +46,7 @@ pub(super) fn headline(ending: &Ending) -> Option<String> {
     let line = match ending {
         Ending::Reused | Ending::Built { .. } => return None,
         Ending::Superseded { by } => format!("{} took its place", by.short()),
+        Ending::Cancelled { by } => format!("cancelled by {by}"),
         Ending::EvaluationFailed(failure) => failure.headline.clone(),
         Ending::BuildFailed(failure) => {
             format!("{}: {}", failure.derivation.name(), failure.headline)

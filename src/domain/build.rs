@@ -2,12 +2,16 @@
 //!
 //! A derivation is realised in an *attempt*; every build that wants the same derivation at that
 //! time shares the attempt and its ending, so nothing is built twice at once.
+mod ending;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
-use crate::domain::id::{AttemptId, AttrPath, BuildId, CommitSha, DrvPath, RunId, StorePath};
+use crate::domain::id::{AttemptId, AttrPath, BuildId, DrvPath, RunId, StorePath};
+
+pub use ending::{BuildFailure, Ending, EvaluationFailure, SourcePlace, TimedOut};
 
 /// What an evaluation gives for one attribute: something Nix can realise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,7 @@ pub struct Build {
     pub required: Required,
     /// How many attempts have begun.
     pub attempts: u32,
+    pub rebuild: Rebuild,
     pub state: BuildState,
 }
 
@@ -41,11 +46,20 @@ pub enum Required {
     Optional,
 }
 
+/// When a build's derivation is realised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rebuild {
+    /// When an output of it is not valid in the Nix store.
+    IfMissing,
+    /// In any case: valid outputs are compared with what comes out.
+    FromScratch,
+}
+
 /// Where a build stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildState {
-    /// Listed in the flake; wants evaluation.
-    Listed,
+    /// Listed in the flake; wants evaluation, unless its derivation is known from before.
+    Listed { known: Option<Derivation> },
     /// Evaluated; waits for a builder.
     Waiting { derivation: Derivation, since: Timestamp, for_what: Waiting },
     /// Its derivation is being realised.
@@ -66,81 +80,6 @@ pub enum Waiting {
     NoFeatures { system: String, features: Vec<String> },
     /// The attempt before ended as weather; tried again at this time.
     Retry { after: String, not_before: Timestamp },
-}
-
-/// How a build ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "ending", rename_all = "snake_case")]
-pub enum Ending {
-    /// Its outputs were valid already.
-    Reused,
-    Built {
-        seconds: u64,
-    },
-    /// A newer commit took its place.
-    Superseded {
-        by: CommitSha,
-    },
-    /// The flake does not give a derivation for it.
-    EvaluationFailed(EvaluationFailure),
-    /// Its derivation, or one that it needs, failed to build.
-    BuildFailed(BuildFailure),
-    /// A limit of the settings ended it.
-    TimedOut(TimedOut),
-    /// Nobody's fault, and trying again did not mend it.
-    Transient {
-        what: String,
-    },
-    /// Our fault: the log has the number, the check says no more.
-    Internal {
-        number: String,
-    },
-}
-
-/// Why an attribute gave no derivation, for its author.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EvaluationFailure {
-    /// One line in plain words: the innermost error without Nix's decoration.
-    pub headline: String,
-    /// Nix's full text, colours removed, at most 60,000 bytes.
-    pub trace: String,
-    /// The innermost place of the trace that lies in the repository.
-    pub place: Option<SourcePlace>,
-    /// The setting to change, when a limit was hit: `nix.evaluation_memory`.
-    pub limit: Option<String>,
-}
-
-/// A file of the repository and a line in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourcePlace {
-    /// Relative to the repository's root.
-    pub path: String,
-    /// Counted from 1.
-    pub line: u32,
-}
-
-/// Which derivation failed, and how, for the author.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuildFailure {
-    /// The derivation that failed: the host's own or one that it needs.
-    pub derivation: DrvPath,
-    /// One line in plain words: `builder failed with exit code 3`.
-    pub headline: String,
-    /// The last lines of the failing derivation's log, as they came, at most 200.
-    pub log_tail: Vec<String>,
-}
-
-/// A build that a time limit ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimedOut {
-    /// `nix.build_timeout` or `nix.silence_timeout`.
-    pub setting: String,
-    /// The limit in seconds.
-    pub seconds: u64,
-    /// The derivation that was running, where one was.
-    pub derivation: Option<DrvPath>,
-    /// The last lines of its log.
-    pub log_tail: Vec<String>,
 }
 
 /// What a move tells the rest of the world; the flow turns it into wakeups.
@@ -168,7 +107,7 @@ impl BuildState {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Listed => "listed",
+            Self::Listed { .. } => "listed",
             Self::Waiting { .. } => "waiting",
             Self::Building { .. } => "building",
             Self::Ended { .. } => "ended",
@@ -181,7 +120,7 @@ impl BuildState {
     /// When the build was evaluated before.
     pub fn wait(self, derivation: Derivation, for_what: Waiting, now: Timestamp) -> Moved {
         match self {
-            Self::Listed => {
+            Self::Listed { .. } => {
                 Ok((Self::Waiting { derivation, since: now, for_what }, BuildEvent::Evaluated))
             }
             was @ (Self::Waiting { .. } | Self::Building { .. } | Self::Ended { .. }) => {
@@ -199,7 +138,7 @@ impl BuildState {
             Self::Waiting { derivation, since, .. } => {
                 Ok((Self::Waiting { derivation, since, for_what }, BuildEvent::Evaluated))
             }
-            was @ (Self::Listed | Self::Building { .. } | Self::Ended { .. }) => {
+            was @ (Self::Listed { .. } | Self::Building { .. } | Self::Ended { .. }) => {
                 Err(Refused { was: was.name(), wanted: "let wait for something else" })
             }
         }
@@ -214,7 +153,7 @@ impl BuildState {
             Self::Waiting { derivation, .. } => {
                 Ok((Self::Building { derivation, attempt, since: now }, BuildEvent::Started))
             }
-            was @ (Self::Listed | Self::Building { .. } | Self::Ended { .. }) => {
+            was @ (Self::Listed { .. } | Self::Building { .. } | Self::Ended { .. }) => {
                 Err(Refused { was: was.name(), wanted: "start" })
             }
         }
@@ -229,7 +168,7 @@ impl BuildState {
             Self::Building { derivation, .. } => {
                 Ok((Self::Waiting { derivation, since: now, for_what }, BuildEvent::Retried))
             }
-            was @ (Self::Listed | Self::Waiting { .. } | Self::Ended { .. }) => {
+            was @ (Self::Listed { .. } | Self::Waiting { .. } | Self::Ended { .. }) => {
                 Err(Refused { was: was.name(), wanted: "try again" })
             }
         }
@@ -241,7 +180,7 @@ impl BuildState {
     /// When it has one already.
     pub fn end(self, ending: Ending, now: Timestamp) -> Moved {
         let derivation = match self {
-            Self::Listed => None,
+            Self::Listed { known } => known,
             Self::Waiting { derivation, .. } | Self::Building { derivation, .. } => {
                 Some(derivation)
             }
@@ -256,7 +195,7 @@ impl BuildState {
     /// When the build was evaluated before.
     pub fn reuse(self, derivation: Derivation, now: Timestamp) -> Moved {
         match self {
-            Self::Listed => Ok((
+            Self::Listed { .. } => Ok((
                 Self::Ended { derivation: Some(derivation), ending: Ending::Reused, at: now },
                 BuildEvent::Ended,
             )),
@@ -272,11 +211,26 @@ impl BuildState {
     /// When the build was not superseded.
     pub fn revive(self) -> Result<Self, Refused> {
         match self {
-            Self::Ended { ending: Ending::Superseded { .. }, .. } => Ok(Self::Listed),
-            was @ (Self::Listed
+            Self::Ended { ending: Ending::Superseded { .. }, .. } => {
+                Ok(Self::Listed { known: None })
+            }
+            was @ (Self::Listed { .. }
             | Self::Waiting { .. }
             | Self::Building { .. }
             | Self::Ended { .. }) => Err(Refused { was: was.name(), wanted: "revive" }),
+        }
+    }
+
+    /// Somebody asked for it again: it is listed anew, with what its evaluation gave before.
+    ///
+    /// # Errors
+    /// When it has not ended.
+    pub fn again(self) -> Result<Self, Refused> {
+        match self {
+            Self::Ended { derivation, .. } => Ok(Self::Listed { known: derivation }),
+            was @ (Self::Listed { .. } | Self::Waiting { .. } | Self::Building { .. }) => {
+                Err(Refused { was: was.name(), wanted: "build again" })
+            }
         }
     }
 
@@ -284,7 +238,7 @@ impl BuildState {
     #[must_use]
     pub fn derivation(&self) -> Option<&Derivation> {
         match self {
-            Self::Listed => None,
+            Self::Listed { known } => known.as_ref(),
             Self::Waiting { derivation, .. } | Self::Building { derivation, .. } => {
                 Some(derivation)
             }
@@ -297,23 +251,7 @@ impl BuildState {
     pub fn ending(&self) -> Option<&Ending> {
         match self {
             Self::Ended { ending, .. } => Some(ending),
-            Self::Listed | Self::Waiting { .. } | Self::Building { .. } => None,
-        }
-    }
-}
-
-impl Ending {
-    /// The host is there to deploy.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        match self {
-            Self::Reused | Self::Built { .. } => true,
-            Self::Superseded { .. }
-            | Self::EvaluationFailed(_)
-            | Self::BuildFailed(_)
-            | Self::TimedOut(_)
-            | Self::Transient { .. }
-            | Self::Internal { .. } => false,
+            Self::Listed { .. } | Self::Waiting { .. } | Self::Building { .. } => None,
         }
     }
 }
@@ -355,8 +293,9 @@ mod tests {
 
     #[test]
     fn a_build_ends_once() {
-        let (state, _) =
-            BuildState::Listed.wait(derivation(), Waiting::Slot, Timestamp(1)).unwrap();
+        let (state, _) = BuildState::Listed { known: None }
+            .wait(derivation(), Waiting::Slot, Timestamp(1))
+            .unwrap();
         let (state, _) = state.start(attempt(), Timestamp(2)).unwrap();
         let (state, event) = state.end(Ending::Built { seconds: 1 }, Timestamp(3)).unwrap();
         assert_eq!(event, BuildEvent::Ended);
@@ -365,8 +304,9 @@ mod tests {
 
     #[test]
     fn a_lost_attempt_waits_again_with_its_derivation() {
-        let (state, _) =
-            BuildState::Listed.wait(derivation(), Waiting::Slot, Timestamp(1)).unwrap();
+        let (state, _) = BuildState::Listed { known: None }
+            .wait(derivation(), Waiting::Slot, Timestamp(1))
+            .unwrap();
         let (state, _) = state.start(attempt(), Timestamp(2)).unwrap();
         let (state, event) = state.retry(Waiting::Slot, Timestamp(3)).unwrap();
         assert_eq!(event, BuildEvent::Retried);

@@ -1,10 +1,12 @@
 //! A delivery, the policy and what stands become a decision. Pure: everything it needs is told.
+use std::fmt;
+
 use crate::domain::Timestamp;
-use crate::domain::id::{CommitSha, RunId};
+use crate::domain::id::{CommitSha, Login, RunId};
 use crate::domain::incoming::{
     Incoming, InstallationChange, Origin, PullRequest, Push, PushTarget, Repository,
 };
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, TrustPolicy};
 use crate::domain::run::{Reason, Run, RunState, Trust};
 use crate::domain::verdict::Verdict;
 
@@ -17,6 +19,8 @@ pub struct Facts<'a> {
     pub replay: Replay,
     /// The policy of the pushed commit, once it was asked for.
     pub policy: PolicyFact<'a>,
+    /// Who may do what, once it was asked for.
+    pub trust: Option<&'a TrustFacts>,
     pub standing: Standing,
 }
 
@@ -39,6 +43,59 @@ pub enum PolicyFact<'a> {
     Unreadable,
 }
 
+/// What grants power, as it was a moment ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustFacts {
+    /// `[trust]` at the tip of the default branch, never of the commit that it judges; the default
+    /// where that policy cannot be read.
+    pub policy: TrustPolicy,
+    /// What the account that was asked about may do; nothing when none was.
+    pub permission: Permission,
+}
+
+/// What an account may do in a repository, from least to most. GitHub's `maintain` is write here,
+/// and `triage` is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Permission {
+    /// Not even that, or nobody knows the account.
+    #[default]
+    None,
+    Read,
+    Write,
+    Admin,
+}
+
+impl Permission {
+    /// Whether it may change the repository, and so have its say about what is built.
+    #[must_use]
+    pub fn may_write(self) -> bool {
+        self >= Self::Write
+    }
+}
+
+/// What a decision must know that only GitHub or the repository can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What the policy of this commit says: [`Facts::policy`].
+    Policy { repository: Repository, sha: CommitSha },
+    /// What the default branch's policy grants, and what this account may do: [`Facts::trust`].
+    Trust { repository: Repository, account: Option<Login> },
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy { sha, .. } => write!(f, "the policy of {} decides", sha.short()),
+            Self::Trust { account: None, .. } => {
+                write!(f, "the policy of the default branch decides")
+            }
+            Self::Trust { account: Some(account), .. } => {
+                write!(f, "what {account} may do decides")
+            }
+        }
+    }
+}
+
 /// The runs that matter to a delivery: those of the same repository and reason.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
@@ -55,11 +112,8 @@ pub struct Standing {
 pub enum Decision {
     /// Nothing; the text says why, for the delivery's record.
     Ignore(String),
-    /// Only the policy of this commit can tell: ask for it and decide again.
-    AskPolicy {
-        repository: Repository,
-        sha: CommitSha,
-    },
+    /// Only the answer to this can tell: ask and decide again.
+    Ask(Question),
     Start {
         repository: Repository,
         run: NewRun,
@@ -132,7 +186,7 @@ fn decide_push(push: &Push, facts: &Facts<'_>) -> Decision {
                 let (repository, sha) = (push.repository.clone(), head.clone());
                 return match refuse(&push.repository, facts) {
                     Some(why) => Decision::Ignore(why),
-                    None => Decision::AskPolicy { repository, sha },
+                    None => Decision::Ask(Question::Policy { repository, sha }),
                 };
             }
             PolicyFact::Read(policy) if !policy.builds_branch(branch, default) => {

@@ -135,6 +135,17 @@ text_id!(
 );
 
 text_id!(
+    /// The login of whoever did something: a person's or, with `[bot]` at its end, an App's.
+    Login,
+    "the login of a GitHub account",
+    |text| {
+        let name = text.strip_suffix("[bot]").unwrap_or(text);
+        (1..=100).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    }
+);
+
+text_id!(
     /// The name of a repository without its owner.
     RepositoryName,
     "a GitHub repository name",

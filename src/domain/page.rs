@@ -41,6 +41,8 @@ pub struct BuildView {
     pub attempt: Option<AttemptId>,
     /// When that attempt began.
     pub started_at: Option<Timestamp>,
+    /// The answer to a click on its check that was refused, as plain text.
+    pub note: Option<String>,
 }
 
 /// What an evaluation took.
@@ -88,6 +90,8 @@ pub struct CheckPage {
     /// More Markdown, as long again; empty for none.
     pub text: String,
     pub annotations: Vec<Annotation>,
+    /// At most three. GitHub shows them once the check is completed.
+    pub actions: Vec<Action>,
     /// Our page for it.
     pub details_url: String,
 }
@@ -107,6 +111,17 @@ pub struct Annotation {
     pub line: u32,
     pub title: String,
     pub message: String,
+}
+
+/// A button of ours on a check.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Action {
+    /// At most 20 characters, GitHub's limit.
+    pub label: String,
+    /// At most 40 characters.
+    pub description: String,
+    /// At most 20 characters; GitHub gives it back with a click.
+    pub identifier: String,
 }
 
 /// A commit status: the mirror of the gate for tools that read statuses.

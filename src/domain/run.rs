@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
-use crate::domain::id::{Branch, CommitSha, RepositoryId, RunId};
+use crate::domain::id::{Branch, CommitSha, Login, RepositoryId, RunId};
 use crate::domain::verdict::{Problem, Verdict};
 
 /// Why a commit is tested. A newer commit of the same reason supersedes an older one.
@@ -62,6 +62,9 @@ pub struct Run {
     pub problem: Option<Problem>,
     /// Why the run does not go on at the moment: weather, in words for its author.
     pub waits: Option<String>,
+    pub approval: Approval,
+    /// The answer to a click on the gate that was refused, as plain text.
+    pub note: Option<String>,
     pub state: RunState,
 }
 
@@ -172,20 +175,40 @@ impl RunState {
         }
     }
 
-    /// A superseded commit became the head again (a force push back): it is tested anew.
+    /// A superseded commit became the head again (a force push back): it is tested anew, if that
+    /// needs nobody's approval.
     ///
     /// # Errors
     /// When the run was not superseded.
-    pub fn revive(self) -> Moved {
+    pub fn revive(self, approval: &Approval) -> Moved {
         match self {
-            Self::Ended { verdict: Verdict::Superseded { .. }, .. } => {
-                Ok((Self::Requested, RunEvent::Requested))
-            }
+            Self::Ended { verdict: Verdict::Superseded { .. }, .. } => Ok(approval.begin()),
             was @ (Self::AwaitingApproval
             | Self::Requested
             | Self::Evaluating { .. }
             | Self::Building { .. }
             | Self::Ended { .. }) => Err(Refused { was: was.name(), wanted: "revive" }),
+        }
+    }
+
+    /// Somebody asked for it, or it is to be judged anew: it is planned again, and evaluates what
+    /// is not known. What was never approved still is not.
+    #[must_use]
+    pub fn again(approval: &Approval) -> (Self, RunEvent) {
+        approval.begin()
+    }
+
+    /// Somebody with write access said that a fork's commit may be tested.
+    ///
+    /// # Errors
+    /// When the run does not wait for that.
+    pub fn approve(self) -> Moved {
+        match self {
+            Self::AwaitingApproval => Ok((Self::Requested, RunEvent::Requested)),
+            was @ (Self::Requested
+            | Self::Evaluating { .. }
+            | Self::Building { .. }
+            | Self::Ended { .. }) => Err(Refused { was: was.name(), wanted: "approve" }),
         }
     }
 
@@ -198,6 +221,33 @@ impl RunState {
             | Self::Evaluating { .. }
             | Self::Building { .. } => true,
             Self::Ended { .. } => false,
+        }
+    }
+}
+
+/// Whether somebody had to say that a run's commit may be tested, and who did. It outlasts the
+/// states: a run that ended without approval does not get it by being tested again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approval {
+    NotNeeded,
+    Needed,
+    Given { by: Login },
+}
+
+impl Approval {
+    /// Of a new run.
+    #[must_use]
+    pub fn first(trust: Trust) -> Self {
+        match trust {
+            Trust::Trusted => Self::NotNeeded,
+            Trust::NeedsApproval => Self::Needed,
+        }
+    }
+
+    fn begin(&self) -> (RunState, RunEvent) {
+        match self {
+            Self::NotNeeded | Self::Given { .. } => (RunState::Requested, RunEvent::Requested),
+            Self::Needed => (RunState::AwaitingApproval, RunEvent::Parked),
         }
     }
 }
@@ -242,9 +292,11 @@ mod tests {
     #[test]
     fn only_a_superseded_run_is_tested_anew() {
         let (failed, _) = RunState::Requested.end(Verdict::Failed, NOW).unwrap();
-        assert!(failed.revive().is_err());
+        assert!(failed.revive(&Approval::NotNeeded).is_err());
         let (gone, _) = RunState::Requested.end(superseded(), NOW).unwrap();
-        assert_eq!(gone.revive().unwrap().0, RunState::Requested);
+        assert_eq!(gone.clone().revive(&Approval::NotNeeded).unwrap().0, RunState::Requested);
+        let parked = gone.revive(&Approval::Needed).unwrap().0;
+        assert_eq!(parked, RunState::AwaitingApproval, "nobody has approved it meanwhile");
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub enum Verdict {
     Broken { problem: Problem },
     /// A newer commit of the same branch or pull request took its place.
     Superseded { by: CommitSha },
+    /// Somebody stopped it.
+    Cancelled {
+        /// A login, or what it was, in words that follow "cancelled by".
+        by: String,
+    },
 }
 
 /// Why a run as a whole could not be judged.
@@ -65,7 +70,7 @@ impl Verdict {
             Self::Passed => Conclusion::Success,
             Self::Failed | Self::Broken { .. } => Conclusion::Failure,
             Self::TimedOut => Conclusion::TimedOut,
-            Self::Superseded { .. } => Conclusion::Cancelled,
+            Self::Superseded { .. } | Self::Cancelled { .. } => Conclusion::Cancelled,
         }
     }
 }
@@ -75,7 +80,7 @@ impl Verdict {
 pub fn conclusion(ending: &Ending) -> Conclusion {
     match ending {
         Ending::Reused | Ending::Built { .. } => Conclusion::Success,
-        Ending::Superseded { .. } => Conclusion::Cancelled,
+        Ending::Superseded { .. } | Ending::Cancelled { .. } => Conclusion::Cancelled,
         Ending::TimedOut(_) => Conclusion::TimedOut,
         Ending::EvaluationFailed(_)
         | Ending::BuildFailed(_)
@@ -121,7 +126,7 @@ pub fn judge<'b>(
 mod tests {
     use super::*;
     use crate::domain::Timestamp;
-    use crate::domain::build::{BuildState, TimedOut};
+    use crate::domain::build::{BuildState, Rebuild, TimedOut};
     use crate::domain::id::AttrPath;
 
     fn build(required: Required, state: BuildState) -> Build {
@@ -131,6 +136,7 @@ mod tests {
             attr: AttrPath::host("raider"),
             required,
             attempts: 1,
+            rebuild: Rebuild::IfMissing,
             state,
         }
     }
@@ -160,15 +166,17 @@ mod tests {
         let builds = [
             ended(Required::Required, Ending::Built { seconds: 2 }),
             ended(Required::Optional, failed()),
-            build(Required::Optional, BuildState::Listed),
+            build(Required::Optional, BuildState::Listed { known: None }),
         ];
         assert_eq!(judge(None, &builds), Some(Verdict::Passed));
     }
 
     #[test]
     fn the_gate_waits_for_every_required_host() {
-        let builds =
-            [ended(Required::Required, failed()), build(Required::Required, BuildState::Listed)];
+        let builds = [
+            ended(Required::Required, failed()),
+            build(Required::Required, BuildState::Listed { known: None }),
+        ];
         assert_eq!(judge(None, &builds), None);
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::build::{Build, Derivation, Ending, Required};
+use crate::domain::build::{Build, BuildState, Derivation, Ending, Required};
 use crate::domain::id::{AttrPath, BuildId, DrvPath, StorePath};
 use crate::domain::plan::{self, Capability, EvaluationLimits, Known, Plan};
 use crate::domain::policy::Policy;
@@ -194,7 +194,7 @@ impl Evaluate {
         // After a crash some are evaluated already.
         let todo: HashMap<&AttrPath, &BuildId> = builds
             .iter()
-            .filter(|it| it.state == crate::domain::build::BuildState::Listed)
+            .filter(|it| matches!(it.state, BuildState::Listed { .. }))
             .map(|it| (&it.attr, &it.id))
             .collect();
         let attrs = builds.iter().map(|it| &it.attr).filter(|attr| todo.contains_key(*attr));

@@ -1,11 +1,12 @@
 //! What happens, in order. Each stage reads one kind of row and leaves another; none calls the next.
 //!
-//! - [`intake`]: a delivery, once → a decision → a run.
+//! - [`intake`]: a delivery, once → a decision → a run; [`ask`] answers what that must know first.
 //! - [`evaluate`]: a run → its builds, evaluated ([`hosts`] keeps them apart).
 //! - [`build`]: waiting builds × a free slot → an attempt → an ending.
 //! - [`report`]: what is known ≠ what GitHub shows → published.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal.
+pub mod ask;
 pub mod build;
 pub mod check;
 pub mod evaluate;

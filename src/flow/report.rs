@@ -160,6 +160,7 @@ impl Report {
         }
         Ok(Shown {
             revision: row.revision,
+            serial: row.serial,
             github_id: None,
             status: page.state.as_str().to_owned(),
             digest,
@@ -175,8 +176,9 @@ impl Report {
         let target = target(view);
         let digest = digest(&format!("{page:?}"));
         let status = status_word(page.status);
-        let shown = |github_id| Shown {
+        let shown = |serial, github_id| Shown {
             revision: row.revision,
+            serial,
             github_id: Some(github_id),
             status: status.clone(),
             digest: digest.clone(),
@@ -188,7 +190,7 @@ impl Report {
             if row.shown_digest.as_deref() != Some(&digest) {
                 self.github.update_check(&target, id, page).await?;
             }
-            return Ok(shown(id));
+            return Ok(shown(row.serial, id));
         }
         let mut serial = row.serial;
         if replaced {
@@ -202,10 +204,10 @@ impl Report {
             && let Some(id) = self.github.find_check(&target, &page.name, &external_id).await?
         {
             self.github.update_check(&target, id, page).await?;
-            return Ok(shown(id));
+            return Ok(shown(serial, id));
         }
         let id = self.github.create_check(&target, &external_id, page).await?;
-        Ok(shown(id))
+        Ok(shown(serial, id))
     }
 
     /// Notes when to try again, by what GitHub said.

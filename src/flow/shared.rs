@@ -35,7 +35,7 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Wakeups {
     pub intake: Arc<Notify>,
-    pub branch_policy: Notify,
+    pub ask: Notify,
     pub evaluate: Notify,
     pub build: Notify,
     pub report: Notify,

@@ -51,37 +51,76 @@ impl Commits {
             // A token that was revoked is replaced; a second refusal is meant.
             fetched = self.fetch_with_token(repository, sha, stop).await?;
         }
-        fetched.map_err(|error| from_git(error, sha))
+        fetched.map_err(|error| from_git(error, &commit(sha)))
     }
 
-    /// What git says; a token that it refuses is not used again.
+    /// The commit that the default branch is at now.
+    pub async fn tip(
+        &self,
+        repository: &Repository,
+        stop: &CancellationToken,
+    ) -> Result<CommitSha, SourceError> {
+        let branch = &repository.default_branch;
+        let mut found = self.tip_with_token(repository, stop).await?;
+        if let Err(GitError::Refused(_)) = &found {
+            found = self.tip_with_token(repository, stop).await?;
+        }
+        found.map_err(|error| from_git(error, &format!("branch {branch}")))
+    }
+
+    async fn tip_with_token(
+        &self,
+        repository: &Repository,
+        stop: &CancellationToken,
+    ) -> Result<Result<CommitSha, GitError>, SourceError> {
+        let source = self.source(repository).await?;
+        let found = self.mirrors.tip(&source, &repository.default_branch, stop).await;
+        self.forget_if_refused(repository, source, found.as_ref().err()).await;
+        Ok(found)
+    }
+
+    /// What git says.
     async fn fetch_with_token(
         &self,
         repository: &Repository,
         sha: &CommitSha,
         stop: &CancellationToken,
     ) -> Result<Result<Mirror, GitError>, SourceError> {
+        let source = self.source(repository).await?;
+        let fetched = self.mirrors.fetch(&source, sha, stop).await;
+        self.forget_if_refused(repository, source, fetched.as_ref().err()).await;
+        Ok(fetched)
+    }
+
+    async fn source(&self, repository: &Repository) -> Result<Source, SourceError> {
         let (installation, id) = (repository.installation, repository.id);
-        let token =
-            self.github.token(Purpose::Fetch, installation, id).await.map_err(from_github)?;
-        let source = Source {
+        let token = self.github.token(Purpose::Fetch, installation, id).await;
+        Ok(Source {
             repository: id,
             owner: repository.owner.clone(),
             name: repository.name.clone(),
-            token: Some(token.clone()),
-        };
-        let fetched = self.mirrors.fetch(&source, sha, stop).await;
-        if let Err(GitError::Refused(_)) = &fetched {
+            token: Some(token.map_err(from_github)?),
+        })
+    }
+
+    /// A token that git refuses is not used again.
+    async fn forget_if_refused(
+        &self,
+        repository: &Repository,
+        source: Source,
+        error: Option<&GitError>,
+    ) {
+        if let (Some(GitError::Refused(_)), Some(token)) = (error, source.token) {
+            let (installation, id) = (repository.installation, repository.id);
             self.github.forget_token(Purpose::Fetch, installation, id, &token).await;
         }
-        Ok(fetched)
     }
 }
 
 /// The policy at a commit; the default where the repository has none.
 pub async fn policy(mirror: &Mirror, sha: &CommitSha) -> Result<Policy, SourceError> {
     for file in Policy::FILES {
-        let text = mirror.read(sha, file).await.map_err(|error| from_git(error, sha))?;
+        let text = mirror.read(sha, file).await.map_err(|error| from_git(error, &commit(sha)))?;
         if let Some(text) = text {
             return Policy::parse_bytes(file, &text).map_err(|error| {
                 SourceError::Author(Problem {
@@ -97,7 +136,7 @@ pub async fn policy(mirror: &Mirror, sha: &CommitSha) -> Result<Policy, SourceEr
     Ok(Policy::default())
 }
 
-fn from_github(error: GithubError) -> SourceError {
+pub(super) fn from_github(error: GithubError) -> SourceError {
     match error {
         GithubError::Weather { what, retry_after } => SourceError::Weather { what, retry_after },
         // Suspended, or not (yet) permitted: it may be mended on GitHub's side at any time.
@@ -113,13 +152,18 @@ fn from_github(error: GithubError) -> SourceError {
     }
 }
 
-fn from_git(error: GitError, sha: &CommitSha) -> SourceError {
+fn commit(sha: &CommitSha) -> String {
+    format!("commit {}", sha.short())
+}
+
+/// `what` is the commit or branch that was asked for.
+fn from_git(error: GitError, what: &str) -> SourceError {
     let author = |headline: String, detail: &str| {
         SourceError::Author(Problem { headline, detail: detail.to_owned(), place: None })
     };
     match error {
         GitError::CommitGone => author(
-            format!("commit {} is gone", sha.short()),
+            format!("{what} is gone"),
             "It was force-pushed away before it could be fetched. Push again, or test the commit \
              that took its place.",
         ),

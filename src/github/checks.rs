@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::domain::Timestamp;
 use crate::domain::id::{CommitSha, InstallationId, Owner, RepositoryId, RepositoryName};
-use crate::domain::page::{Annotation, CheckPage, CheckStatus, StatusPage};
+use crate::domain::page::{Action, Annotation, CheckPage, CheckStatus, StatusPage};
 use crate::github::client::{Call, Github, GithubError, PER_PAGE, get};
 
 /// GitHub takes this many annotations at a time, and appends them.
@@ -200,6 +200,8 @@ fn document(page: &CheckPage, from: usize) -> Value {
             body["started_at"] = json!(iso(since));
         }
         CheckStatus::Completed { conclusion, at } => {
+            // Also when there are none: those of before must go.
+            body["actions"] = page.actions.iter().map(action).collect();
             body["status"] = json!("completed");
             body["conclusion"] = json!(conclusion.as_str());
             body["completed_at"] = json!(iso(at));
@@ -222,6 +224,11 @@ fn output(page: &CheckPage, from: usize) -> Value {
         output["annotations"] = Value::Array(annotations);
     }
     output
+}
+
+fn action(action: &Action) -> Value {
+    let Action { label, description, identifier } = action;
+    json!({ "label": label, "description": description, "identifier": identifier })
 }
 
 fn annotation(annotation: &Annotation) -> Value {

@@ -3,6 +3,7 @@
 //! - [`webhook`]: bytes on a socket become a [`webhook::VerifiedBody`], a glance
 //!   ([`webhook::peek`]) and at last an [`Incoming`](crate::domain::incoming::Incoming).
 //! - [`client`]: installation tokens for one purpose each, time-outs, what an answer means.
+//! - `people`: what an account may do.
 //! - [`checks`]: a page becomes a check run or a status, safe to repeat.
 //!
 //! What the App asks of an account is said once, here: [`EVENTS`] and [`PERMISSIONS`] are what the
@@ -11,6 +12,7 @@ mod app;
 pub mod checks;
 pub mod client;
 mod error;
+mod people;
 mod read;
 mod signature;
 mod token;

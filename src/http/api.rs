@@ -135,7 +135,9 @@ fn build_json<'v>(view: &'v BuildView, visibility: Visibility, links: &Links) ->
     let derivation = build.state.derivation();
     let ended_at = match &build.state {
         BuildState::Ended { at, .. } => Some(*at),
-        BuildState::Listed | BuildState::Waiting { .. } | BuildState::Building { .. } => None,
+        BuildState::Listed { .. } | BuildState::Waiting { .. } | BuildState::Building { .. } => {
+            None
+        }
     };
     BuildJson {
         id: build.id.as_str(),

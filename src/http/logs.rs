@@ -36,7 +36,9 @@ pub(super) enum Growth {
 pub(super) fn growth(build: &BuildView) -> Growth {
     match &build.build.state {
         BuildState::Building { .. } => Growth::Expected,
-        BuildState::Listed | BuildState::Waiting { .. } | BuildState::Ended { .. } => Growth::Over,
+        BuildState::Listed { .. } | BuildState::Waiting { .. } | BuildState::Ended { .. } => {
+            Growth::Over
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Sealed;
-use crate::domain::id::{CommitSha, Owner, RepositoryId, RepositoryName};
+use crate::domain::id::{Branch, CommitSha, Owner, RepositoryId, RepositoryName};
 use crate::nix::absolute;
 use crate::nix::flake::FlakeRef;
 use crate::nix::git::command::{Credential, Git, PlainHttp};
@@ -108,6 +108,36 @@ impl Mirrors {
         Ok(mirror)
     }
 
+    /// The commit that a branch is at now. Asks the network every time, and fetches nothing.
+    ///
+    /// # Errors
+    /// [`GitError::CommitGone`] when there is no such branch; otherwise as [`Mirrors::fetch`].
+    pub async fn tip(
+        &self,
+        source: &Source,
+        branch: &Branch,
+        stop: &CancellationToken,
+    ) -> Result<CommitSha, GitError> {
+        let known = Arc::clone(&self.known.entry(source.repository).or_insert_with(unknown));
+        let mirror = self.mirror(source.repository);
+        {
+            let mut known = known.lock().await;
+            if *known == Known::Nothing {
+                mirror.make_sound(stop).await?;
+                *known = Known::Sound;
+            }
+        }
+        let (url, name) = (self.url(source), format!("refs/heads/{branch}"));
+        let args = ["ls-remote", "--quiet", "--refs", url.as_str(), name.as_str()];
+        let listed = self.git_of(&mirror, source).run(&args, None, stop).await;
+        let listed = listed.map_err(|(error, _)| error)?;
+        // `HASH\tNAME`, also of names that only end so.
+        let listed = String::from_utf8_lossy(&listed);
+        let mut found = listed.lines().filter_map(|line| line.split_once('\t'));
+        let tip = found.find(|(_, found)| *found == name).and_then(|(hash, _)| hash.parse().ok());
+        tip.ok_or(GitError::CommitGone)
+    }
+
     /// Lets go of every commit of a repository but `keep`. What no kept commit needs stays on the
     /// disk until `git gc`; what is asked for again is fetched again.
     ///
@@ -153,20 +183,26 @@ impl Mirrors {
         commit: &CommitSha,
         stop: &CancellationToken,
     ) -> Result<(), (GitError, Remedy)> {
-        let git = Git {
-            directory: &mirror.directory,
-            credential: source
-                .token
-                .as_ref()
-                .map(|token| Credential { base: &self.git_url, token }),
-            plain_http: PlainHttp::of(&self.git_url),
-        };
-        let url = format!("{}/{}/{}.git", self.git_url, source.owner, source.name);
+        let (git, url) = (self.git_of(mirror, source), self.url(source));
         let refspec = format!("{commit}:refs/fleetcheck/{commit}");
         let options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
         let args: Vec<&str> =
             ["fetch"].into_iter().chain(options).chain([url.as_str(), refspec.as_str()]).collect();
         git.run(&args, None, stop).await.map(drop)
+    }
+
+    fn url(&self, source: &Source) -> String {
+        format!("{}/{}/{}.git", self.git_url, source.owner, source.name)
+    }
+
+    /// Git in a mirror, with the right to read where it came from.
+    fn git_of<'a>(&'a self, mirror: &'a Mirror, source: &'a Source) -> Git<'a> {
+        let credential = |token| Credential { base: &self.git_url, token };
+        Git {
+            directory: &mirror.directory,
+            credential: source.token.as_ref().map(credential),
+            plain_http: PlainHttp::of(&self.git_url),
+        }
     }
 }
 

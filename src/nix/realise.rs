@@ -198,6 +198,7 @@ fn last_line(answer: &Attempted) -> Option<String> {
             Ending::Reused
             | Ending::Built { .. }
             | Ending::Superseded { .. }
+            | Ending::Cancelled { .. }
             | Ending::EvaluationFailed(_)
             | Ending::Transient { .. }
             | Ending::Internal { .. },

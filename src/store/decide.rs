@@ -23,8 +23,8 @@ pub enum Decided {
     Ignore { note: String },
     /// It does not read as GitHub describes it; says where.
     Unreadable { note: String },
-    /// The repository's policy must be read first, not before this time.
-    AskPolicy { note: String, not_before: Timestamp },
+    /// GitHub or the repository must be asked first, not before this time.
+    Ask { note: String, not_before: Timestamp },
     /// A new run, which takes the place of older ones.
     Start { repository: Repository, run: Run, supersede: Vec<RunId> },
     /// A superseded run is tested anew, because its commit is the head again.
@@ -122,9 +122,7 @@ async fn settle(
     let (state, note, at) = match decided {
         Decided::Ignore { note } => (DeliveryState::Ignored, Some(note), now),
         Decided::Unreadable { note } => (DeliveryState::Unreadable, Some(note), now),
-        Decided::AskPolicy { note, not_before } => {
-            (DeliveryState::AsksPolicy, Some(note), *not_before)
-        }
+        Decided::Ask { note, not_before } => (DeliveryState::Asks, Some(note), *not_before),
         Decided::Start { .. }
         | Decided::Revive { .. }
         | Decided::Return { .. }
@@ -150,7 +148,7 @@ async fn carry_out(
     now: Timestamp,
 ) -> Result<()> {
     match decided {
-        Decided::Ignore { .. } | Decided::Unreadable { .. } | Decided::AskPolicy { .. } => Ok(()),
+        Decided::Ignore { .. } | Decided::Unreadable { .. } | Decided::Ask { .. } => Ok(()),
         Decided::Start { repository, run, supersede } => {
             save_repository(tx, &repository, run.occurred_at).await?;
             if insert_run(tx, &run, now).await? {
@@ -220,10 +218,12 @@ async fn insert_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result
         | RunState::Evaluating { .. }
         | RunState::Building { .. } => None,
     };
+    let (approval, approved_by) = rows::approval_name(&run.approval);
     let done = sqlx::query(
         "INSERT INTO run (id, repository_id, sha, reason, base, occurred_at, created_at, state, \
-         state_at, verdict, not_before, claim, claimed_until) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0) ON CONFLICT DO NOTHING",
+         state_at, verdict, not_before, claim, claimed_until, approval, approved_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, $11, $12) \
+         ON CONFLICT DO NOTHING",
     )
     .bind(run.id.as_str())
     .bind(run.repository.0)
@@ -235,6 +235,8 @@ async fn insert_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result
     .bind(run.state.name())
     .bind(now.0)
     .bind(verdict)
+    .bind(approval)
+    .bind(approved_by)
     .execute(tx)
     .await?;
     Ok(done.rows_affected() == 1)

@@ -23,8 +23,8 @@ pub struct StoredDelivery {
 pub enum DeliveryState {
     /// Kept, and not yet decided.
     Received,
-    /// The repository's policy must be read before it can be decided.
-    AsksPolicy,
+    /// GitHub or the repository must be asked before it can be decided.
+    Asks,
     /// It changed something.
     Decided,
     /// It changes nothing.
@@ -50,7 +50,7 @@ impl DeliveryState {
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::Received => "arrived",
-            Self::AsksPolicy => "waiting",
+            Self::Asks => "waiting",
             Self::Decided => "decided",
             Self::Ignored => "ignored",
             Self::Unreadable => "invalid",
@@ -60,7 +60,7 @@ impl DeliveryState {
     fn read(row: &AnyRow) -> Result<Self> {
         Ok(match row.try_get::<&str, _>("state")? {
             "arrived" => Self::Received,
-            "waiting" => Self::AsksPolicy,
+            "waiting" => Self::Asks,
             "decided" => Self::Decided,
             "ignored" => Self::Ignored,
             "invalid" => Self::Unreadable,
@@ -75,8 +75,8 @@ impl Store {
         self.stored("arrived", Timestamp(i64::MAX), limit).await
     }
 
-    /// Deliveries that wait for a policy to be read, and may be looked at again now.
-    pub async fn asking_policy(&self, now: Timestamp, limit: i64) -> Result<Vec<StoredDelivery>> {
+    /// Deliveries that wait for an answer, and may be looked at again now.
+    pub async fn asking(&self, now: Timestamp, limit: i64) -> Result<Vec<StoredDelivery>> {
         self.stored("waiting", now, limit).await
     }
 

@@ -121,8 +121,11 @@ impl Ledger {
                 self.note(Event::BuildWaiting);
                 Pace::Progress
             }
-            BuildState::Listed | BuildState::Building { .. } => Pace::Progress,
-            BuildState::Ended { ending: Ending::Superseded { .. }, .. } if was_building => {
+            BuildState::Listed { .. } | BuildState::Building { .. } => Pace::Progress,
+            BuildState::Ended {
+                ending: Ending::Superseded { .. } | Ending::Cancelled { .. },
+                ..
+            } if was_building => {
                 self.note(Event::AttemptUnwanted);
                 Pace::Decided
             }
@@ -186,7 +189,7 @@ impl Ledger {
             RunStep::Evaluate => run.state.evaluate(now),
             RunStep::Evaluated => run.state.evaluated(now),
             RunStep::End(verdict) => run.state.end(verdict, now),
-            RunStep::Revive => run.state.revive(),
+            RunStep::Revive => run.state.revive(&run.approval),
         }?;
         run.state = state;
         save_run(tx, &run, now).await?;
@@ -277,7 +280,7 @@ async fn save_build(tx: &mut AnyConnection, build: &Build, now: Timestamp) -> Re
     let mut ending = None;
     let mut new_derivation = None;
     match &build.state {
-        BuildState::Listed => {}
+        BuildState::Listed { .. } => {}
         BuildState::Waiting { derivation, for_what, .. } => {
             waiting = Some(rows::to_json(for_what)?);
             held = rows::held_until(for_what);

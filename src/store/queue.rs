@@ -89,7 +89,9 @@ impl Store {
             let build = crate::store::runs::build_by_id(&mut tx, &id).await?;
             match build.state {
                 BuildState::Waiting { .. } => ledger.rewait(&mut tx, build, for_what).await?,
-                BuildState::Listed | BuildState::Building { .. } | BuildState::Ended { .. } => {
+                BuildState::Listed { .. }
+                | BuildState::Building { .. }
+                | BuildState::Ended { .. } => {
                     return Err(StoreError::ClaimLost(format!("build {id}, which waited")));
                 }
             }

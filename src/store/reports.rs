@@ -76,6 +76,8 @@ pub struct Behind {
 pub struct Shown {
     /// [`Behind::revision`] of what was shown.
     pub revision: i64,
+    /// [`Behind::serial`], or the one that [`Store::creating`] was told.
+    pub serial: i64,
     /// `None` of a commit status.
     pub github_id: Option<i64>,
     /// GitHub's `status` of the check run, or `state` of the commit status.
@@ -130,14 +132,15 @@ impl Store {
         Ok(())
     }
 
-    /// GitHub shows this revision. What moved in the meantime is due at its own pace.
+    /// GitHub shows this revision. What moved in the meantime is due at its own pace. Nothing is
+    /// noted when the report has got another check run meanwhile: what was shown is history.
     pub async fn shown(&self, report: &ReportId, shown: Shown, now: Timestamp) -> Result<()> {
-        let Shown { revision, github_id, status, digest } = shown;
+        let Shown { revision, serial, github_id, status, digest } = shown;
         let mut tx = self.write().await?;
         sqlx::query(
             "UPDATE report SET shown = $2, github_id = COALESCE($3, github_id), \
              shown_status = $4, shown_digest = $5, shown_at = $6, since = $6, \
-             times_shown = times_shown + 1, tries = 0, last_error = NULL WHERE id = $1",
+             times_shown = times_shown + 1, tries = 0, last_error = NULL WHERE id = $1 AND serial = $7",
         )
         .bind(report.as_str())
         .bind(revision)
@@ -145,6 +148,7 @@ impl Store {
         .bind(status)
         .bind(digest)
         .bind(now.0)
+        .bind(serial)
         .execute(&mut *tx)
         .await?;
         bump::repace(&mut tx, report, now).await?;

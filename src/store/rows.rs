@@ -9,10 +9,10 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::domain::Timestamp;
-use crate::domain::build::{Build, BuildState, Required, Waiting};
-use crate::domain::id::{AttrPath, InstallationId, RepositoryId};
+use crate::domain::build::{Build, BuildState, Rebuild, Required, Waiting};
+use crate::domain::id::{AttrPath, InstallationId, Login, RepositoryId};
 use crate::domain::incoming::{InstallationStanding, Repository, Visibility};
-use crate::domain::run::{Run, RunState};
+use crate::domain::run::{Approval, Run, RunState};
 use crate::store::error::{Result, StoreError};
 
 /// The columns of a run, of `run r`.
@@ -21,7 +21,8 @@ macro_rules! run_columns {
         "r.id AS r_id, r.repository_id AS r_repository, r.sha AS r_sha, r.reason AS r_reason, \
          r.base AS r_base, r.occurred_at AS r_occurred_at, r.created_at AS r_created_at, \
          r.state AS r_state, r.state_at AS r_state_at, r.verdict AS r_verdict, \
-         r.problem AS r_problem, r.waits AS r_waits"
+         r.problem AS r_problem, r.waits AS r_waits, r.approval AS r_approval, \
+         r.approved_by AS r_approved_by, r.note AS r_note"
     };
 }
 
@@ -33,7 +34,7 @@ macro_rules! build_columns {
          b.derivation AS b_derivation, b.waiting AS b_waiting, b.attempts AS b_attempts, \
          b.weathers AS b_weathers, b.attempt_id AS b_attempt, b.ending AS b_ending, \
          b.ended_at AS b_ended_at, b.evaluation_ms AS b_evaluation_ms, \
-         b.evaluation_peak AS b_evaluation_peak"
+         b.evaluation_peak AS b_evaluation_peak, b.rebuild AS b_rebuild, b.note AS b_note"
     };
 }
 
@@ -194,6 +195,8 @@ pub(super) fn run(row: &AnyRow) -> Result<Run> {
         created_at: time(row, "r_created_at")?,
         problem: maybe_json(row, "r_problem")?,
         waits: row.try_get("r_waits")?,
+        approval: approval(row)?,
+        note: row.try_get("r_note")?,
         state,
     })
 }
@@ -202,7 +205,7 @@ pub(super) fn run(row: &AnyRow) -> Result<Run> {
 pub(super) fn build(row: &AnyRow) -> Result<Build> {
     let since = time(row, "b_since")?;
     let state = match row.try_get::<&str, _>("b_state")? {
-        "listed" => BuildState::Listed,
+        "listed" => BuildState::Listed { known: maybe_json(row, "b_derivation")? },
         "waiting" => BuildState::Waiting {
             derivation: json(row, "b_derivation")?,
             since,
@@ -226,8 +229,36 @@ pub(super) fn build(row: &AnyRow) -> Result<Build> {
         attr: json(row, "b_attr")?,
         required: required(row, "b_required")?,
         attempts: count(row, "b_attempts")?,
+        rebuild: rebuild(row, "b_rebuild")?,
         state,
     })
+}
+
+fn approval(row: &AnyRow) -> Result<Approval> {
+    let by: Option<Login> = maybe_parsed(row, "r_approved_by")?;
+    match (row.try_get::<&str, _>("r_approval")?, by) {
+        ("not_needed", _) => Ok(Approval::NotNeeded),
+        ("needed", _) => Ok(Approval::Needed),
+        ("given", Some(by)) => Ok(Approval::Given { by }),
+        (other, _) => Err(unknown("r_approval", other)),
+    }
+}
+
+/// As the store keeps it, and by whom it was given.
+pub(super) fn approval_name(approval: &Approval) -> (&'static str, Option<&str>) {
+    match approval {
+        Approval::NotNeeded => ("not_needed", None),
+        Approval::Needed => ("needed", None),
+        Approval::Given { by } => ("given", Some(by.as_str())),
+    }
+}
+
+pub(super) fn rebuild(row: &AnyRow, column: &str) -> Result<Rebuild> {
+    match row.try_get::<&str, _>(column)? {
+        "if_missing" => Ok(Rebuild::IfMissing),
+        "from_scratch" => Ok(Rebuild::FromScratch),
+        other => Err(unknown(column, other)),
+    }
 }
 
 /// A column that counts something.

@@ -200,7 +200,7 @@ impl Store {
         hold(&mut tx, claim, now).await?;
         let mut ledger = Ledger::new(now);
         for build in builds_of(&mut tx, &claim.run).await? {
-            if matches!(build.state, BuildState::Listed) {
+            if matches!(build.state, BuildState::Listed { .. }) {
                 ledger.build(&mut tx, build, BuildStep::End(left.clone())).await?;
             }
         }

@@ -196,6 +196,7 @@ fn build_view(row: &AnyRow) -> Result<BuildView> {
         evaluation: elapsed_ms.zip(peak).map(cost),
         attempt: rows::maybe_parsed(row, "b_attempt")?,
         started_at: row.try_get::<Option<i64>, _>("a_started_at")?.map(Timestamp),
+        note: row.try_get("b_note")?,
     })
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use fleetcheck::config::{self, Sealed};
 use fleetcheck::domain::Timestamp;
+use fleetcheck::domain::decide::Permission;
 use fleetcheck::domain::id::{InstallationId, RepositoryId};
+use fleetcheck::domain::incoming::{Repository, Visibility};
 use fleetcheck::domain::page::{Annotation, CheckPage, CheckStatus, StatusPage, StatusState};
 use fleetcheck::domain::verdict::Conclusion;
 use fleetcheck::github::checks::Target;
@@ -71,6 +73,7 @@ fn page(status: CheckStatus) -> CheckPage {
         summary: "| host | result |\n".to_owned(),
         text: String::new(),
         annotations: vec![],
+        actions: vec![],
         details_url: "https://fleet.example.org/builds/1".to_owned(),
     }
 }
@@ -281,4 +284,31 @@ async fn deliveries_are_signed_and_shaped_as_githubs() {
     };
     assert!(matches!(&push.target, PushTarget::Branch { head, .. } if *head == target.sha));
     assert_eq!((pull.number, pull.origin, &pull.head), (7, Origin::Fork, &target.sha));
+}
+
+#[tokio::test]
+async fn what_an_account_may_do_is_asked_every_time_and_unknown_ones_may_nothing() {
+    let World { fake, client, repo, target, .. } = world().await;
+    let repository = Repository {
+        id: target.repository,
+        owner: target.owner.clone(),
+        name: target.name.clone(),
+        default_branch: "main".parse().unwrap(),
+        visibility: Visibility::Private,
+        installation: target.installation,
+    };
+    let ask = async |login: &str| client.permission(&repository, &login.parse().unwrap()).await;
+    for (word, may) in [
+        ("none", Permission::None),
+        ("read", Permission::Read),
+        ("write", Permission::Write),
+        ("admin", Permission::Admin),
+        ("emperor", Permission::None),
+    ] {
+        fake.set_permission(&repo, "starbuck", word);
+        assert_eq!(ask("starbuck").await.unwrap(), may, "{word}");
+    }
+    fake.set_permission(&repo, "renovate[bot]", "write");
+    assert_eq!(ask("renovate[bot]").await.unwrap(), Permission::Write);
+    assert!(matches!(ask("baltar").await, Err(GithubError::Gone(_))));
 }

@@ -97,11 +97,11 @@ contract! {
         assert_eq!(waiting[0].guid, old.guid);
         assert_eq!(waiting[0].body, old.body);
 
-        let ask = Decided::AskPolicy { note: "branch `x`".into(), not_before: NOW.plus(50) };
+        let ask = Decided::Ask { note: "branch `x`".into(), not_before: NOW.plus(50) };
         let _ = world.store.decide(&old.guid, ask, NOW).await.unwrap();
         assert_eq!(world.store.undecided(9).await.unwrap().len(), 1);
-        assert_eq!(world.store.asking_policy(NOW.plus(49), 9).await.unwrap(), []);
-        assert_eq!(world.store.asking_policy(NOW.plus(50), 9).await.unwrap()[0].guid, old.guid);
+        assert_eq!(world.store.asking(NOW.plus(49), 9).await.unwrap(), []);
+        assert_eq!(world.store.asking(NOW.plus(50), 9).await.unwrap()[0].guid, old.guid);
 
         for note in ["no", "twice"] {
             let ignore = Decided::Ignore { note: note.into() };

@@ -23,6 +23,7 @@ async fn show_all(world: &World, now: Timestamp) -> Vec<ReportKind> {
 async fn show(world: &World, report: &Behind, now: Timestamp) {
     let shown = Shown {
         revision: report.revision,
+        serial: report.serial,
         github_id: Some(77),
         status: "in_progress".into(),
         digest: "d1".into(),

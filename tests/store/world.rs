@@ -12,7 +12,7 @@ use fleetcheck::domain::incoming::{
 };
 use fleetcheck::domain::page::RunView;
 use fleetcheck::domain::plan::Known;
-use fleetcheck::domain::run::{Reason, Run, RunState};
+use fleetcheck::domain::run::{Approval, Reason, Run, RunState};
 use fleetcheck::store::attempts::Finished;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
@@ -173,6 +173,8 @@ pub(crate) fn run(commit: &str, branch: &str) -> Run {
         created_at: NOW.plus(i64::try_from(number()).unwrap()),
         problem: None,
         waits: None,
+        approval: Approval::NotNeeded,
+        note: None,
         state: RunState::Requested,
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::domain::incoming::Visibility;
+use crate::domain::run::Approval;
 
 fn sha(digit: char) -> CommitSha {
     digit.to_string().repeat(40).parse().unwrap()
@@ -37,6 +38,8 @@ fn standing_run(head: char, before: char, at: i64, state: RunState) -> Run {
         created_at: Timestamp(at),
         problem: None,
         waits: None,
+        approval: Approval::NotNeeded,
+        note: None,
         state,
     }
 }
@@ -67,7 +70,7 @@ fn a_push_to_the_default_branch_starts_a_run() {
 fn a_push_to_another_branch_is_decided_by_the_policy_of_its_commit() {
     let owners = acme();
     let asked = decide(&push("topic", 'b', 'a', 10), &facts(&owners, Standing::default()));
-    assert!(matches!(asked, Decision::AskPolicy { .. }));
+    assert!(matches!(asked, Decision::Ask(Question::Policy { .. })));
     let policy = Policy::default();
     let told = Facts { policy: PolicyFact::Read(&policy), ..facts(&owners, Standing::default()) };
     let decision = decide(&push("topic", 'b', 'a', 10), &told);

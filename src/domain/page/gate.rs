@@ -32,6 +32,7 @@ pub(super) fn page(view: &RunView, check_name: &str, links: &Links) -> CheckPage
         summary: cut_lines(&summary(view, links), MOST_MARKDOWN, &more),
         text: cut_lines(&text, MOST_MARKDOWN, &more),
         annotations: problem.and_then(annotation).into_iter().collect(),
+        actions: vec![],
         details_url: url,
     }
 }
@@ -96,7 +97,11 @@ fn decided_at(view: &RunView) -> Timestamp {
     let required = view.builds.iter().filter(|it| it.build.required == Required::Required);
     match (&view.run.state, required.filter_map(ended_at).max()) {
         (
-            RunState::Ended { verdict: Verdict::Superseded { .. } | Verdict::Broken { .. }, at },
+            RunState::Ended {
+                verdict:
+                    Verdict::Superseded { .. } | Verdict::Cancelled { .. } | Verdict::Broken { .. },
+                at,
+            },
             _,
         )
         | (RunState::Ended { at, .. }, None) => *at,
@@ -111,7 +116,9 @@ fn decided_at(view: &RunView) -> Timestamp {
 fn ended_at(it: &BuildView) -> Option<Timestamp> {
     match &it.build.state {
         BuildState::Ended { at, .. } => Some(*at),
-        BuildState::Listed | BuildState::Waiting { .. } | BuildState::Building { .. } => None,
+        BuildState::Listed { .. } | BuildState::Waiting { .. } | BuildState::Building { .. } => {
+            None
+        }
     }
 }
 
@@ -132,7 +139,7 @@ pub fn gate_title(view: &RunView) -> String {
             "looking for hosts".to_owned()
         }
         (RunState::Evaluating { .. }, None) => {
-            let open = |it: &&BuildView| matches!(it.build.state, BuildState::Listed);
+            let open = |it: &&BuildView| matches!(it.build.state, BuildState::Listed { .. });
             let listed = view.builds.iter().filter(open).count();
             let done = view.builds.len() - listed;
             format!("evaluating {done} of {}{}", nouns(view, view.builds.len()), failures(view))
@@ -190,6 +197,7 @@ fn decided_title(view: &RunView, verdict: &Verdict) -> String {
     match verdict {
         Verdict::Broken { problem } => problem.headline.clone(),
         Verdict::Superseded { by } => format!("superseded by {}", by.short()),
+        Verdict::Cancelled { by } => format!("cancelled by {by}"),
         Verdict::Passed | Verdict::Failed | Verdict::TimedOut => {
             let required: Vec<&BuildView> =
                 view.builds.iter().filter(|it| is_required(it)).collect();
@@ -232,6 +240,9 @@ fn summary(view: &RunView, links: &Links) -> String {
     let mut out = String::new();
     if let RunState::Ended { verdict: Verdict::Superseded { by }, .. } = &view.run.state {
         let _ = write!(out, "A newer commit, {by}, took this one's place.\n\n");
+    }
+    if let RunState::Ended { verdict: Verdict::Cancelled { by }, .. } = &view.run.state {
+        let _ = write!(out, "Cancelled by {}.\n\n", inline(by));
     }
     if let Some(problem) = problem(view) {
         let _ = write!(out, "**{}**\n\n", inline(&problem.headline));
@@ -288,6 +299,7 @@ fn time(it: &BuildView) -> String {
         Some(
             Ending::Reused
             | Ending::Superseded { .. }
+            | Ending::Cancelled { .. }
             | Ending::Transient { .. }
             | Ending::Internal { .. },
         )
@@ -327,7 +339,9 @@ fn noun(view: &RunView, count: usize) -> &'static str {
 pub fn problem(view: &RunView) -> Option<&Problem> {
     match &view.run.state {
         RunState::Ended { verdict: Verdict::Broken { problem }, .. } => Some(problem),
-        RunState::Ended { verdict: Verdict::Superseded { .. }, .. } => None,
+        RunState::Ended {
+            verdict: Verdict::Superseded { .. } | Verdict::Cancelled { .. }, ..
+        } => None,
         RunState::Ended {
             verdict: Verdict::Passed | Verdict::Failed | Verdict::TimedOut, ..
         }

@@ -36,6 +36,7 @@ pub(super) fn page(
         summary: cut_lines(&summary(build, &url, log.as_deref()), MOST_MARKDOWN, &more),
         text: cut_lines(&text, MOST_MARKDOWN, &more),
         annotations: annotation(&label, &build.build.state).into_iter().collect(),
+        actions: vec![],
         details_url: url,
     })
 }
@@ -52,7 +53,7 @@ pub fn host_check(view: &BuildView) -> CheckStatus {
         BuildState::Waiting { since, .. } if view.build.attempts > 0 => {
             CheckStatus::InProgress { since: view.started_at.unwrap_or(*since) }
         }
-        BuildState::Listed | BuildState::Waiting { .. } => CheckStatus::Queued,
+        BuildState::Listed { .. } | BuildState::Waiting { .. } => CheckStatus::Queued,
     }
 }
 
@@ -61,7 +62,7 @@ pub fn host_check(view: &BuildView) -> CheckStatus {
 pub fn host_title(view: &BuildView) -> String {
     let attempts = view.build.attempts;
     let title = match &view.build.state {
-        BuildState::Listed => return "waits for its evaluation".to_owned(),
+        BuildState::Listed { .. } => return "waits for its evaluation".to_owned(),
         BuildState::Waiting { derivation, for_what, .. } => {
             let what = waiting(for_what, &derivation.system);
             return if attempts == 0 {
@@ -81,6 +82,7 @@ fn ended_title(ending: &Ending) -> String {
         Ending::Reused => "reused: already built".to_owned(),
         Ending::Built { seconds: took } => format!("built in {}", seconds(*took)),
         Ending::Superseded { by } => format!("superseded by {}", by.short()),
+        Ending::Cancelled { by } => format!("cancelled by {by}"),
         Ending::EvaluationFailed(failure) => failure.headline.clone(),
         Ending::BuildFailed(failure) => {
             format!("{} failed to build: {}", failure.derivation.name(), failure.headline)
@@ -128,7 +130,10 @@ fn code(drv: &DrvPath) -> String {
 fn text(state: &BuildState) -> String {
     let Some(ending) = state.ending() else { return String::new() };
     match ending {
-        Ending::Reused | Ending::Built { .. } | Ending::Superseded { .. } => String::new(),
+        Ending::Reused
+        | Ending::Built { .. }
+        | Ending::Superseded { .. }
+        | Ending::Cancelled { .. } => String::new(),
         Ending::EvaluationFailed(failure) => evaluation_text(failure),
         Ending::BuildFailed(failure) => build_text(failure),
         Ending::TimedOut(late) => timeout_text(late),

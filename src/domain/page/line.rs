@@ -50,6 +50,7 @@ impl RunLine {
                 Verdict::TimedOut => "a required host ran into a time limit".to_owned(),
                 Verdict::Broken { problem } => plain_title(&problem.headline, 200),
                 Verdict::Superseded { by } => format!("superseded by {}", by.short()),
+                Verdict::Cancelled { by } => plain_title(&format!("cancelled by {by}"), 200),
             },
         }
     }

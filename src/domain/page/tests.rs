@@ -6,11 +6,12 @@ use std::fmt::Write;
 
 use super::*;
 use crate::domain::build::{
-    BuildFailure, BuildState, Derivation, Ending, EvaluationFailure, Required, TimedOut, Waiting,
+    BuildFailure, BuildState, Derivation, Ending, EvaluationFailure, Rebuild, Required, TimedOut,
+    Waiting,
 };
 use crate::domain::id::AttrPath;
 use crate::domain::incoming::Visibility;
-use crate::domain::run::{Reason, RunState};
+use crate::domain::run::{Approval, Reason, RunState};
 use crate::domain::verdict::{Problem, Verdict};
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
@@ -27,7 +28,7 @@ fn derivation(name: &str) -> Derivation {
 fn build(host: &str, state: BuildState) -> BuildView {
     let attempts = u32::from(!matches!(
         state,
-        BuildState::Listed
+        BuildState::Listed { .. }
             | BuildState::Waiting { .. }
             | BuildState::Ended { ending: Ending::Reused | Ending::EvaluationFailed(_), .. }
     ));
@@ -38,11 +39,13 @@ fn build(host: &str, state: BuildState) -> BuildView {
             attr: AttrPath::host(host),
             required: Required::Required,
             attempts,
+            rebuild: Rebuild::IfMissing,
             state,
         },
         evaluation: Some(EvaluationCost { elapsed_ms: 3200, peak_memory: 1_500_000_000 }),
         started_at: (attempts > 0).then_some(NOW),
         attempt: (attempts > 0).then(|| "01890a5d-ac96-774b-bcce-b302099a8059".parse().unwrap()),
+        note: None,
     }
 }
 
@@ -99,6 +102,8 @@ fn view(state: RunState, builds: Vec<BuildView>) -> RunView {
             created_at: NOW,
             problem: None,
             waits: None,
+            approval: Approval::NotNeeded,
+            note: None,
             state,
         },
         repository: Repository {
@@ -135,10 +140,14 @@ fn links() -> Links {
 }
 
 fn shown(page: &CheckPage) -> String {
-    let CheckPage { name, status, title, summary, text, annotations, details_url: _ } = page;
+    let CheckPage { name, status, title, summary, text, annotations, actions, details_url: _ } =
+        page;
     let mut out = format!("{name}: {status:?}\n{title}\n---\n{summary}\n---\n{text}");
     for it in annotations {
         let _ = write!(out, "\n---\n{}:{} {}: {}", it.path, it.line, it.title, it.message);
+    }
+    for it in actions {
+        let _ = write!(out, "\n---\n[{}] {}", it.label, it.description);
     }
     let out = out.replace("01890a5d-ac96-774b-bcce-b302099a80", "ID-");
     out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")

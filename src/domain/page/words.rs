@@ -75,13 +75,14 @@ pub(super) fn standing(view: &BuildView) -> Standing {
 #[must_use]
 pub fn result(state: &BuildState) -> &'static str {
     match state {
-        BuildState::Listed => "⏳ evaluation",
+        BuildState::Listed { .. } => "⏳ evaluation",
         BuildState::Waiting { .. } => "⏳ waiting",
         BuildState::Building { .. } => "🔨 building",
         BuildState::Ended { ending, .. } => match ending {
             Ending::Reused => "✅ reused",
             Ending::Built { .. } => "✅ built",
             Ending::Superseded { .. } => "🚫 superseded",
+            Ending::Cancelled { .. } => "🚫 cancelled",
             Ending::EvaluationFailed(_) => "❌ does not evaluate",
             Ending::BuildFailed(_) => "❌ does not build",
             Ending::TimedOut(_) => "❌ timed out",
@@ -95,13 +96,14 @@ pub fn result(state: &BuildState) -> &'static str {
 #[must_use]
 pub fn remark(state: &BuildState) -> String {
     match state {
-        BuildState::Listed => String::new(),
+        BuildState::Listed { .. } => String::new(),
         BuildState::Waiting { derivation, for_what, .. } => waiting(for_what, &derivation.system),
         BuildState::Building { since, .. } => format!("since {}", clock(*since)),
         BuildState::Ended { derivation, ending, .. } => match ending {
             Ending::Reused => "was built before".to_owned(),
             Ending::Built { .. } => String::new(),
             Ending::Superseded { by } => format!("superseded by {}", by.short()),
+            Ending::Cancelled { by } => format!("cancelled by {by}"),
             Ending::EvaluationFailed(failure) => failure.headline.clone(),
             Ending::BuildFailed(failure) => {
                 let own = derivation.as_ref().is_some_and(|it| it.path == failure.derivation);

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
 use crate::domain::build::{
-    self, Attempted, Build, BuildState, Derivation, Ending, MOST_ATTEMPTS, Required, Waiting,
+    self, Attempted, Build, BuildState, Derivation, Ending, MOST_ATTEMPTS, Rebuild, Required,
+    Waiting,
 };
 use crate::domain::id::{AttrPath, CommitSha, DrvPath, RunId, StorePath};
 use crate::domain::plan::{self, Planned};
@@ -62,7 +63,8 @@ impl<'a> Work<'a> {
             attr: it.attr,
             required: it.required,
             attempts: 0,
-            state: BuildState::Listed,
+            rebuild: Rebuild::IfMissing,
+            state: BuildState::Listed { known: None },
         });
         Self {
             tools,

@@ -99,7 +99,13 @@ fn failure(state: &BuildState) -> Markup {
         Some(Ending::Transient { .. } | Ending::Internal { .. }) => html! {
             p { "Nothing in this commit is known to be wrong." }
         },
-        Some(Ending::Reused | Ending::Built { .. } | Ending::Superseded { .. }) | None => html! {},
+        Some(
+            Ending::Reused
+            | Ending::Built { .. }
+            | Ending::Superseded { .. }
+            | Ending::Cancelled { .. },
+        )
+        | None => html! {},
     }
 }
 

@@ -46,6 +46,9 @@ fn problem(view: &RunView) -> Markup {
         RunState::Ended { verdict: Verdict::Superseded { by }, .. } => html! {
             p { "A newer commit, " code { (by) } ", took this one's place." }
         },
+        RunState::Ended { verdict: Verdict::Cancelled { by }, .. } => html! {
+            p { "Cancelled by " (clean(by)) "." }
+        },
         RunState::AwaitingApproval => html! {
             p {
                 "Nothing of this commit has been evaluated or built. A person with write access "

@@ -34,7 +34,10 @@ pub(super) fn admit(
         // Moved for ever; a method that writes must be kept, which 301 does not promise.
         let status = if matches!(
             route.operation,
-            Operation::GetCheck | Operation::ListChecks | Operation::Repository
+            Operation::GetCheck
+                | Operation::ListChecks
+                | Operation::Repository
+                | Operation::Permission
         ) {
             301
         } else {

@@ -12,7 +12,7 @@ use super::access::{admit, authorise_git};
 use super::answer::Answer;
 use super::git_http;
 use super::state::{Call, Fault, Operation, Operation as Op};
-use super::{APP_ID, Echoes, World, checks, repository, rules};
+use super::{APP_ID, Echoes, World, checks, people, repository, rules};
 
 pub(super) fn router(world: &Arc<World>) -> Router {
     let at_git = Arc::clone(world);
@@ -83,6 +83,11 @@ impl Route {
             ("POST", true, ["statuses", sha]) => {
                 (Op::SetStatus, "/repos/{owner}/{repo}/statuses/{sha}", *sha)
             }
+            ("GET", true, ["collaborators", login, "permission"]) => (
+                Op::Permission,
+                "/repos/{owner}/{repo}/collaborators/{username}/permission",
+                *login,
+            ),
             _ => (Op::Unknown, "", ""),
         };
         Self {
@@ -204,7 +209,8 @@ async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body:
         | Operation::UpdateCheck
         | Operation::GetCheck
         | Operation::ListChecks
-        | Operation::SetStatus => as_installation(world, route, token, uri, body).await,
+        | Operation::SetStatus
+        | Operation::Permission => as_installation(world, route, token, uri, body).await,
     }
 }
 
@@ -289,6 +295,7 @@ async fn as_installation(
         Operation::GetCheck => checks::get(&state, id, number),
         Operation::ListChecks => checks::list(&state, id, &route.argument, &query),
         Operation::SetStatus => checks::set_status(&mut state, id, &route.argument, body),
+        Operation::Permission => people::permission(&state, id, &route.argument),
         _ => Answer::new(200, super::payload::repository(state.repository(id))),
     };
     answer

@@ -17,6 +17,7 @@ mod deliver;
 #[path = "../git_http.rs"]
 mod git_http;
 mod payload;
+mod people;
 mod repository;
 mod rules;
 mod state;

@@ -18,6 +18,7 @@ pub enum Operation {
     GetCheck,
     ListChecks,
     SetStatus,
+    Permission,
     Git,
     /// Anything else: 404.
     Unknown,
@@ -135,6 +136,8 @@ pub(super) struct State {
     pub(super) deliveries: Vec<Delivered>,
     pub(super) violations: Vec<String>,
     pub(super) withheld: BTreeSet<String>,
+    /// What accounts may do, by repository and login.
+    pub(super) permissions: HashMap<(i64, String), String>,
     pub(super) last_id: i64,
 }
 

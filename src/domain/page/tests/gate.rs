@@ -8,7 +8,7 @@ fn the_gate_says_in_its_title_what_a_person_needs_to_know() {
     let five = ["atlas", "basestar", "galactica", "pegasus", "raider"];
     let most = || five[..4].iter().map(|it| built(it)).collect::<Vec<_>>();
     let with = |last| most().into_iter().chain([last]).collect::<Vec<_>>();
-    let listed = |host: &str| build(host, BuildState::Listed);
+    let listed = |host: &str| build(host, BuildState::Listed { known: None });
     let views = [
         view(RunState::AwaitingApproval, vec![]),
         view(RunState::Requested, vec![]),

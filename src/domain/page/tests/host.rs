@@ -110,7 +110,7 @@ fn a_host_says_in_its_title_how_it_stands() {
     let features =
         Waiting::NoFeatures { system: "x86_64-linux".into(), features: vec!["kvm".into()] };
     let hosts = [
-        build("a", BuildState::Listed),
+        build("a", BuildState::Listed { known: None }),
         waiting("a", Waiting::Slot),
         waiting("a", no_builder()),
         waiting("a", features),

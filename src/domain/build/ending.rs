@@ -1,0 +1,101 @@
+//! How a build ended, with what its author wants to know.
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{CommitSha, DrvPath};
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ending", rename_all = "snake_case")]
+pub enum Ending {
+    /// Its outputs were valid already.
+    Reused,
+    Built {
+        seconds: u64,
+    },
+    /// A newer commit took its place.
+    Superseded {
+        by: CommitSha,
+    },
+    /// Somebody stopped its run.
+    Cancelled {
+        /// A login, or what it was, in words that follow "cancelled by".
+        by: String,
+    },
+    /// The flake does not give a derivation for it.
+    EvaluationFailed(EvaluationFailure),
+    /// Its derivation, or one that it needs, failed to build.
+    BuildFailed(BuildFailure),
+    /// A limit of the settings ended it.
+    TimedOut(TimedOut),
+    /// Nobody's fault, and trying again did not mend it.
+    Transient {
+        what: String,
+    },
+    /// Our fault: the log has the number, the check says no more.
+    Internal {
+        number: String,
+    },
+}
+
+/// Why an attribute gave no derivation, for its author.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationFailure {
+    /// One line in plain words: the innermost error without Nix's decoration.
+    pub headline: String,
+    /// Nix's full text, colours removed, at most 60,000 bytes.
+    pub trace: String,
+    /// The innermost place of the trace that lies in the repository.
+    pub place: Option<SourcePlace>,
+    /// The setting to change, when a limit was hit: `nix.evaluation_memory`.
+    pub limit: Option<String>,
+}
+
+/// A file of the repository and a line in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePlace {
+    /// Relative to the repository's root.
+    pub path: String,
+    /// Counted from 1.
+    pub line: u32,
+}
+
+/// Which derivation failed, and how, for the author.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildFailure {
+    /// The derivation that failed: the host's own or one that it needs.
+    pub derivation: DrvPath,
+    /// One line in plain words: `builder failed with exit code 3`.
+    pub headline: String,
+    /// The last lines of the failing derivation's log, as they came, at most 200.
+    pub log_tail: Vec<String>,
+}
+
+/// A build that a time limit ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimedOut {
+    /// `nix.build_timeout` or `nix.silence_timeout`.
+    pub setting: String,
+    /// The limit in seconds.
+    pub seconds: u64,
+    /// The derivation that was running, where one was.
+    pub derivation: Option<DrvPath>,
+    /// The last lines of its log.
+    pub log_tail: Vec<String>,
+}
+
+impl Ending {
+    /// The host is there to deploy.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        match self {
+            Self::Reused | Self::Built { .. } => true,
+            Self::Superseded { .. }
+            | Self::Cancelled { .. }
+            | Self::EvaluationFailed(_)
+            | Self::BuildFailed(_)
+            | Self::TimedOut(_)
+            | Self::Transient { .. }
+            | Self::Internal { .. } => false,
+        }
+    }
+}
