@@ -8,7 +8,7 @@ mod git_http;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleetcheck::nix::git::{GitError, LARGEST_FILE, Mirrors};
+use fleetcheck::nix::git::{GitError, LARGEST_FILE, Merged, Mirrors};
 use tokio_util::sync::CancellationToken;
 
 use crate::forge::{Forge, TOKEN, git, source};
@@ -301,4 +301,57 @@ async fn a_branch_is_found_where_it_is_now_and_only_by_its_whole_name() {
     assert!(matches!(none, Err(GitError::CommitGone)), "{none:?}");
     let refused = mirrors.tip(&source(&fleet, None), &"main".parse().unwrap(), &stop).await;
     assert!(matches!(refused, Err(GitError::Refused(_) | GitError::RepositoryGone)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn two_commits_are_merged_into_the_same_commit_every_time() {
+    let (forge, directory, mirrors, stop) = lab().await;
+    let fleet = forge.repository("fleet");
+    fleet.write("a", "1\n");
+    let fork = fleet.commit("where they part");
+    fleet.write("b", "2\n");
+    let base = fleet.commit("the base moves on");
+    git(fleet.folder(), &["reset", "--quiet", "--hard", fork.as_str()]);
+    fleet.write("c", "3\n");
+    // Merge drivers are programs: one that is named here must not be found anywhere.
+    fleet.write(".gitattributes", "* merge=evil filter=evil\n");
+    let head = fleet.commit("the change");
+    let from = source(&fleet, Some(TOKEN));
+    for commit in [&base, &head] {
+        mirrors.fetch(&from, commit, &stop).await.unwrap();
+    }
+    let merged = mirrors.merge(from.repository, &base, &head, &stop).await.unwrap();
+    assert_eq!(mirrors.merge(from.repository, &base, &head, &stop).await.unwrap(), merged);
+    let Merged::Commit(merged) = merged else { panic!("{merged:?}") };
+    let at = mirror(directory.path());
+    let files = git(&at, &["ls-tree", "--name-only", merged.as_str()]);
+    assert_eq!(files, ".gitattributes\na\nb\nc");
+    let parents = git(&at, &["log", "-1", "--format=%P %an", merged.as_str()]);
+    assert_eq!(parents, format!("{base} {head} fleetcheck"));
+    let again = mirrors.fetch(&from, &merged, &stop).await.unwrap();
+    assert_eq!(again.read(&merged, "b").await.unwrap().unwrap(), b"2\n");
+    assert!(again.message(&merged, &stop).await.unwrap().starts_with("Merge "));
+}
+
+#[tokio::test]
+async fn a_conflict_is_told_with_its_files() {
+    let (forge, _directory, mirrors, stop) = lab().await;
+    let fleet = forge.repository("fleet");
+    let fork = fleet.commit("where they part");
+    for name in ["hosts/ra ider.nix", "flake.lock"] {
+        fleet.write(name, "the base's\n");
+    }
+    let base = fleet.commit("the base moves on");
+    git(fleet.folder(), &["reset", "--quiet", "--hard", fork.as_str()]);
+    for name in ["hosts/ra ider.nix", "flake.lock", "other"] {
+        fleet.write(name, "the head's\n");
+    }
+    let head = fleet.commit("the change");
+    let from = source(&fleet, Some(TOKEN));
+    for commit in [&base, &head] {
+        mirrors.fetch(&from, commit, &stop).await.unwrap();
+    }
+    let files = vec!["flake.lock".to_owned(), "hosts/ra ider.nix".to_owned()];
+    let merged = mirrors.merge(from.repository, &base, &head, &stop).await.unwrap();
+    assert_eq!(merged, Merged::Conflict { files });
 }

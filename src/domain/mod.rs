@@ -11,18 +11,21 @@
 //! 6. [`plan`]: what a flake lists and what is known become builds.
 //! 7. [`queue`]: which waiting builds a free slot takes next.
 //! 8. [`verdict`]: a run's conclusion from its builds'.
-//! 9. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
-//!    [`link`], where our own pages are.
+//! 9. [`skip`]: whether a commit asks not to be built; [`lock`]: what a commit of nobody we know may bring into its evaluation.
+//! 10. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
+//!     [`link`], where our own pages are.
 pub mod build;
 pub mod decide;
 pub mod id;
 pub mod incoming;
 pub mod link;
+pub mod lock;
 pub mod page;
 pub mod plan;
 pub mod policy;
 pub mod queue;
 pub mod run;
+pub mod skip;
 pub mod text;
 pub mod verdict;
 

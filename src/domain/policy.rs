@@ -27,6 +27,17 @@ pub struct BuildPolicy {
     pub branches: Vec<String>,
     /// The flake's folder within the repository, relative, without `..`; empty for the root.
     pub flake: String,
+    pub pull_requests: PullRequests,
+}
+
+/// What is built of a pull request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullRequests {
+    /// Its own commit, as it was pushed.
+    #[default]
+    Head,
+    /// That commit merged into the base branch, as merging the pull request would.
+    Merge,
 }
 
 /// `[gate]`.
@@ -43,6 +54,17 @@ pub struct GatePolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustPolicy {
     pub forks: Forks,
+    pub approvals: Approvals,
+}
+
+/// How long a person's approval of a fork's pull request holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Approvals {
+    /// For the commit that was approved; a new push needs a new one.
+    #[default]
+    OfOneCommit,
+    /// `sticky = true`: for the pull request's later commits too.
+    Sticky,
 }
 
 /// What happens with a fork's pull request.
@@ -83,7 +105,13 @@ impl Default for BuildPolicy {
             components: vec!["nixosConfigurations".to_owned(), "*".to_owned()],
             recursive: false,
         };
-        Self { outputs: vec![hosts], exclude: vec![], branches: vec![], flake: String::new() }
+        Self {
+            outputs: vec![hosts],
+            exclude: vec![],
+            branches: vec![],
+            flake: String::new(),
+            pull_requests: PullRequests::default(),
+        }
     }
 }
 
@@ -95,7 +123,7 @@ impl Default for GatePolicy {
 
 impl Default for TrustPolicy {
     fn default() -> Self {
-        Self { forks: Forks::Approve }
+        Self { forks: Forks::Approve, approvals: Approvals::default() }
     }
 }
 

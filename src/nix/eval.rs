@@ -2,7 +2,8 @@
 //!
 //! Pure, without the flake's own settings (`nixConfig`), with a memory cap and a time limit, each
 //! process by itself. A flake cannot reach what Nix's purity does not allow it; what it can do
-//! (fetch, build while evaluating, compute) ends with its process.
+//! (fetch, build while evaluating, compute) ends with its process. One that nobody here has written
+//! is confined ([`Evaluator::confine`]) and can only compute.
 //!
 //! A derivation is the one that `nix build` gives at that commit: the same reference, the lock
 //! file used but never written.
@@ -18,14 +19,16 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::domain::build::{Derivation, EvaluationFailure};
 use crate::domain::id::{AttrPath, CommitSha, StorePath, nix_string};
-use crate::nix::flake::{FlakeRef, Pinned};
-use crate::nix::process::{self, Finished, Limits};
-use crate::nix::{Nix, absolute};
+use crate::nix::flake::{Confined, FlakeRef, Pinned};
+use crate::nix::process::{self, Finished, Invocation, Limits};
+use crate::nix::{Nix, NixError, absolute};
 
 mod answer;
+mod confine;
 mod failure;
 mod list;
 
+pub use confine::Untrusted;
 pub use failure::EvalError;
 pub use list::{DEEPEST, MOST};
 
@@ -44,8 +47,21 @@ pub struct Evaluator {
     permits: Arc<Semaphore>,
     memory: u64,
     timeout: Duration,
-    /// Whether Nix knows `FLAKE#.ATTR`, which is looked for nowhere else.
-    absolute: Arc<OnceCell<bool>>,
+    /// Nix's major and minor version.
+    version: Arc<OnceCell<(u32, u32)>>,
+    /// The experimental features that a confined evaluation has.
+    features: Arc<OnceCell<String>>,
+}
+
+/// What a process may reach.
+#[derive(Clone, Copy)]
+enum Rights<'a> {
+    /// What the machine's settings allow.
+    Trusted,
+    /// What is public: no token, no key, no protocol but https.
+    Public,
+    /// Nothing but the sources of one flake.
+    Confined(&'a Confined),
 }
 
 /// What an attribute gives, and what finding out took.
@@ -95,7 +111,8 @@ impl Evaluator {
             permits,
             memory: config.evaluation_memory,
             timeout: config.evaluation_timeout,
-            absolute: Arc::default(),
+            version: Arc::default(),
+            features: Arc::default(),
         }
     }
 
@@ -111,8 +128,15 @@ impl Evaluator {
     ) -> Result<Pinned, EvalError> {
         // The commit tells the repository's own files in what Nix says.
         let revision = wanted.cloned();
-        let unknown =
-            Pinned { flake: flake.clone(), revision, source: None, folder: None, dir: None };
+        let flake_ref = flake.clone();
+        let unknown = Pinned {
+            flake: flake_ref,
+            revision,
+            source: None,
+            folder: None,
+            dir: None,
+            confined: None,
+        };
         let args = ["flake", "metadata", "--json", flake.as_str()];
         let answer = self.run(&args, &unknown, stop).await?;
         let found: Metadata = answer::parse(&answer.json)?;
@@ -130,7 +154,7 @@ impl Evaluator {
         };
         let source: Option<StorePath> = found.path.as_deref().and_then(|it| it.parse().ok());
         let folder = found.locked.folder();
-        Ok(Pinned { flake, revision, source, folder, dir: found.locked.dir })
+        Ok(Pinned { flake, revision, source, folder, dir: found.locked.dir, confined: None })
     }
 
     /// The list of names that an output holds (`gate.required_from`).
@@ -210,31 +234,49 @@ impl Evaluator {
             let shown: String = output.chars().take(60).collect();
             return Err(EvalError::of_flake(format!("`{shown}` is not the name of an output")));
         }
-        let dot = if self.knows_absolute().await? { "." } else { "" };
-        let installable = format!("{}#{dot}{output}", flake.flake);
-        let args = ["eval", "--json", "--show-trace", &installable, "--apply", apply];
-        match self.run(&args, flake, stop).await {
+        let answer = if let Some(confined) = &flake.confined {
+            let expression = confined.output(output);
+            let args = ["eval", "--json", "--show-trace", "--expr", &expression, "--apply", apply];
+            self.run_with(&args, Rights::Confined(confined), flake, stop).await
+        } else {
+            // Since 2.19; without the dot Nix also looks for `packages.SYSTEM.OUTPUT`, as
+            // `nix build` does.
+            let dot = if self.version().await? >= (2, 19) { "." } else { "" };
+            let installable = format!("{}#{dot}{output}", flake.flake);
+            let args = ["eval", "--json", "--show-trace", &installable, "--apply", apply];
+            self.run(&args, flake, stop).await
+        };
+        match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(EvalError::Flake(failure)) if is_absent(&failure, output) => Ok(None),
+            Err(EvalError::Flake(failure)) if is_absent(&failure, flake, output) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Since 2.19; without it Nix also looks for `packages.SYSTEM.OUTPUT`, as `nix build` does.
-    async fn knows_absolute(&self) -> Result<bool, EvalError> {
-        let known = self.absolute.get_or_try_init(|| async {
+    async fn version(&self) -> Result<(u32, u32), EvalError> {
+        let known = self.version.get_or_try_init(|| async {
             let version = self.nix.version().await?;
             let mut parts = version.split('.').map(|it| it.parse::<u32>().unwrap_or(0));
-            let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-            Ok::<bool, crate::nix::NixError>(version >= (2, 19))
+            Ok((parts.next().unwrap_or(0), parts.next().unwrap_or(0)))
         });
-        known.await.copied().map_err(|error| EvalError::Operator(error.to_string()))
+        known.await.copied().map_err(|error: NixError| EvalError::Operator(error.to_string()))
     }
 
-    /// One process, within its limits and with a permit.
+    /// One process of a trusted flake.
     async fn run(
         &self,
         args: &[&str],
+        flake: &Pinned,
+        stop: &CancellationToken,
+    ) -> Result<Answer, EvalError> {
+        self.run_with(args, Rights::Trusted, flake, stop).await
+    }
+
+    /// One process, within its limits and with a permit.
+    async fn run_with(
+        &self,
+        args: &[&str],
+        rights: Rights<'_>,
         flake: &Pinned,
         stop: &CancellationToken,
     ) -> Result<Answer, EvalError> {
@@ -248,6 +290,18 @@ impl Evaluator {
                 .await
                 .map_err(|error| EvalError::Operator(format!("{}: {error}", folder.display())))?;
         }
+        let invocation = rights.limit(self.invocation(args));
+        match process::run(invocation, stop).await {
+            Ok(Finished { success: true, stdout, peak_memory, elapsed, .. }) => {
+                Ok(Answer { json: stdout, elapsed, peak_memory })
+            }
+            Ok(finished) => Err(failure::of_finished(&finished, flake, self.memory)),
+            Err(error) => Err(failure::of_process(error, self.memory, self.timeout)),
+        }
+    }
+
+    /// `nix ARGS…` with what every evaluation has.
+    fn invocation(&self, args: &[&str]) -> Invocation {
         let limits = Limits { timeout: self.timeout, memory: Some(self.memory), output: OUTPUT };
         let mut invocation = self
             .nix
@@ -270,13 +324,7 @@ impl Evaluator {
         for key in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "NIX_CONFIG_DIR"] {
             invocation = invocation.env_remove(key);
         }
-        match process::run(invocation, stop).await {
-            Ok(Finished { success: true, stdout, peak_memory, elapsed, .. }) => {
-                Ok(Answer { json: stdout, elapsed, peak_memory })
-            }
-            Ok(finished) => Err(failure::of_finished(&finished, flake, self.memory)),
-            Err(error) => Err(failure::of_process(error, self.memory, self.timeout)),
-        }
+        invocation
     }
 }
 
@@ -337,8 +385,11 @@ fn path(components: &[String]) -> String {
 }
 
 /// Nix's own words for an output that a flake does not have.
-fn is_absent(failure: &EvaluationFailure, output: &str) -> bool {
+fn is_absent(failure: &EvaluationFailure, flake: &Pinned, output: &str) -> bool {
     let said = &failure.headline;
+    if let Some(confined) = &flake.confined {
+        return *said == confined.absent();
+    }
     said.starts_with("flake '")
         && said.contains("' does not provide attribute ")
         && said.ends_with(&format!("'{output}'"))

@@ -30,6 +30,22 @@ pub struct Pinned {
     pub folder: Option<PathBuf>,
     /// The sub-folder of its repository that it is in.
     pub dir: Option<String>,
+    /// Of an untrusted flake: how it is evaluated instead.
+    pub confined: Option<Confined>,
+}
+
+/// An untrusted flake whose sources are in the store, and what its evaluation may read: nothing
+/// else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confined {
+    /// A Nix expression of the flake.
+    pub(super) expression: String,
+    /// The URL that stands for "in the store", which nobody can guess.
+    pub(super) place: String,
+    /// The experimental features that it has.
+    pub(super) features: String,
+    /// Its sources: to be kept from the garbage collector while it is evaluated.
+    pub held: Vec<StorePath>,
 }
 
 impl FlakeRef {
@@ -90,6 +106,12 @@ impl FlakeRef {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The repository's own URL, of a mirror's flake: `file:///…`.
+    pub(super) fn repository(&self) -> &str {
+        let text = self.0.strip_prefix("git+").unwrap_or(&self.0);
+        text.split('?').next().unwrap_or(text)
     }
 
     /// Whether it names exactly this commit.

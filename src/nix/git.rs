@@ -5,6 +5,7 @@
 //! commit is fetched by its hash and held by `refs/fleetcheck/SHA`. A token reaches git through
 //! the environment alone: it is in no argument and in no file.
 mod command;
+mod commits;
 mod failure;
 
 use std::io;
@@ -20,6 +21,7 @@ use crate::domain::id::{Branch, CommitSha, Owner, RepositoryId, RepositoryName};
 use crate::nix::absolute;
 use crate::nix::flake::FlakeRef;
 use crate::nix::git::command::{Credential, Git, PlainHttp};
+pub use crate::nix::git::commits::Merged;
 pub use crate::nix::git::failure::GitError;
 use crate::nix::git::failure::Remedy;
 

@@ -137,6 +137,23 @@ impl Nix {
         self.ask(&["eval", "--impure", "--raw", "--expr", "builtins.currentSystem"]).await
     }
 
+    /// What a setting is, by the machine's `nix.conf` and environment; empty when it is not known.
+    ///
+    /// # Errors
+    /// When Nix cannot be run or refuses to say.
+    pub async fn setting(&self, name: &str) -> Result<String, NixError> {
+        // The older name, which the newest versions still understand, and its successor.
+        let all = match self.ask(&["show-config"]).await {
+            Err(NixError::Failed { .. }) => self.ask(&["config", "show"]).await,
+            asked => asked,
+        }?;
+        let found = all.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim() == name).then(|| value.trim().to_owned())
+        });
+        Ok(found.unwrap_or_default())
+    }
+
     async fn ask(&self, args: &[&str]) -> Result<String, NixError> {
         let limits = Limits { timeout: QUESTION, memory: None, output: 1 << 20 };
         let invocation = self.command(args, limits);

@@ -223,6 +223,7 @@ mod tests {
             source: Some(SOURCE.parse().unwrap()),
             folder: Some("/m/1.git".into()),
             dir: None,
+            confined: None,
         }
     }
 

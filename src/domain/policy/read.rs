@@ -5,7 +5,8 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::domain::id::AttrPath;
 use crate::domain::policy::pattern::{check_glob, split};
 use crate::domain::policy::{
-    AttrPattern, BuildPolicy, Forks, GatePolicy, Policy, PolicyError, TrustPolicy,
+    Approvals, AttrPattern, BuildPolicy, Forks, GatePolicy, Policy, PolicyError, PullRequests,
+    TrustPolicy,
 };
 
 type Key<'i> = Spanned<DeString<'i>>;
@@ -59,8 +60,9 @@ impl Reader<'_> {
                 }
                 "branches" => build.branches = self.globs("build.branches", key, value)?,
                 "flake" => build.flake = self.folder(key, value)?,
+                "pull_requests" => build.pull_requests = self.pull_requests(key, value)?,
                 _ => {
-                    let known = ["outputs", "exclude", "branches", "flake"];
+                    let known = ["outputs", "exclude", "branches", "flake", "pull_requests"];
                     return Err(self.unknown(key, "build", &known));
                 }
             }
@@ -141,24 +143,48 @@ impl Reader<'_> {
         )
     }
 
+    fn pull_requests(&self, key: &Key<'_>, value: &Value<'_>) -> Result<PullRequests, PolicyError> {
+        match self.string("build.pull_requests", key, value)? {
+            "head" => Ok(PullRequests::Head),
+            "merge" => Ok(PullRequests::Merge),
+            text => {
+                let wanted = "must be \"head\" or \"merge\"";
+                Err(self.value_wrong("build.pull_requests", text, value, wanted))
+            }
+        }
+    }
+
     fn trust(&self, table: &DeTable<'_>) -> Result<TrustPolicy, PolicyError> {
         let mut trust = TrustPolicy::default();
         for (key, value) in in_order(table) {
-            if key.get_ref() != "forks" {
-                return Err(self.unknown(key, "trust", &["forks"]));
-            }
-            let text = self.string("trust.forks", key, value)?;
-            trust.forks = match text {
-                "approve" => Forks::Approve,
-                "never" => Forks::Never,
-                "build" => Forks::Build,
-                _ => {
-                    let wanted = "must be \"approve\", \"never\" or \"build\"";
-                    return Err(self.value_wrong("trust.forks", text, value, wanted));
+            match key.get_ref().as_ref() {
+                "forks" => trust.forks = self.forks(key, value)?,
+                "sticky" => {
+                    trust.approvals = match value.get_ref().as_bool() {
+                        Some(true) => Approvals::Sticky,
+                        Some(false) => Approvals::OfOneCommit,
+                        None => {
+                            let wanted = "true or false";
+                            return Err(self.wrong_type("trust.sticky", wanted, key, value));
+                        }
+                    };
                 }
-            };
+                _ => return Err(self.unknown(key, "trust", &["forks", "sticky"])),
+            }
         }
         Ok(trust)
+    }
+
+    fn forks(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Forks, PolicyError> {
+        match self.string("trust.forks", key, value)? {
+            "approve" => Ok(Forks::Approve),
+            "never" => Ok(Forks::Never),
+            "build" => Ok(Forks::Build),
+            text => {
+                let wanted = "must be \"approve\", \"never\" or \"build\"";
+                Err(self.value_wrong("trust.forks", text, value, wanted))
+            }
+        }
     }
 
     /// A folder of the repository, made canonical; it becomes part of a URL, hence the alphabet.

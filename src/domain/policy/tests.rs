@@ -25,15 +25,18 @@ fn every_key_is_read() {
         exclude = ["nixosConfigurations.installer"]
         branches = ["release-*"]
         flake = "./infra/nix/"
+        pull_requests = "merge"
         [gate]
         required_from = 'tiers."tier.1"'
         [trust]
         forks = "never"
+        sticky = true
         "#,
     )
     .unwrap();
     assert_eq!(policy.build.flake, "infra/nix");
-    assert_eq!(policy.trust.forks, Forks::Never);
+    assert_eq!(policy.build.pull_requests, PullRequests::Merge);
+    assert_eq!(policy.trust, TrustPolicy { forks: Forks::Never, approvals: Approvals::Sticky });
     let from = policy.gate.required_from.unwrap();
     assert_eq!(from.components(), ["tiers", "tier.1"]);
     assert!(policy.build.wants(&attr("nixosConfigurations.raider")));
@@ -129,6 +132,12 @@ fn a_mistake_is_told_with_its_line_and_what_to_do() {
             "`trust.forks`: \"yes\" must be \"approve\", \"never\" or \"build\"",
         ),
         ("[trust]\nforks = true", 2, "`trust.forks` must be a text; found true or false"),
+        ("[trust]\nsticky = \"yes\"", 2, "`trust.sticky` must be true or false; found a text"),
+        (
+            "[build]\npull_requests = \"both\"",
+            2,
+            "`build.pull_requests`: \"both\" must be \"head\" or \"merge\"",
+        ),
     ];
     for (text, line, reason) in table {
         let error = parse(text).expect_err(text);
@@ -213,7 +222,7 @@ proptest! {
 
     #[test]
     fn no_value_makes_the_reader_panic(
-        key in "(build|gate|trust|x)\\.(outputs|exclude|branches|flake|required|required_from|forks|y)",
+        key in "(build|gate|trust|x)\\.(outputs|exclude|branches|flake|required|required_from|forks|sticky|pull_requests|y)",
         value in "\\[?'[a-z.*\"{}\\[\\]!?/-]{0,30}'\\]?|[0-9.:-]{1,10}|\\{\\}",
     ) {
         if let Err(error) = parse(&format!("{key} = {value}")) {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::domain::build::EvaluationFailure;
 use crate::domain::id::CommitSha;
-use crate::nix::flake::Pinned;
+use crate::nix::flake::{Confined, Pinned};
 use crate::nix::process::{Finished, ProcessError};
 use crate::nix::trace;
 
@@ -73,6 +73,9 @@ pub(super) fn of_finished(finished: &Finished, flake: &Pinned, memory: u64) -> E
         );
         return EvalError::of_limit(text, MEMORY);
     }
+    if let Some(confined) = &flake.confined {
+        return of_confined(&reason, trace::read(&finished.stderr, flake), confined);
+    }
     if let Some(weather) = weather(&reason, &said) {
         return EvalError::Weather(weather);
     }
@@ -80,6 +83,34 @@ pub(super) fn of_finished(finished: &Finished, flake: &Pinned, memory: u64) -> E
         return EvalError::Operator(reason);
     }
     EvalError::Flake(trace::read(&finished.stderr, flake))
+}
+
+/// An untrusted flake's failure: it reaches no server, so what it says about one is its own word.
+fn of_confined(reason: &str, mut failure: EvaluationFailure, confined: &Confined) -> EvalError {
+    if reason.contains("No space left on device") || reason.contains("daemon-socket/socket'") {
+        return EvalError::Weather(reason.lines().next().unwrap_or_default().to_owned());
+    }
+    let says = |words: &[&str]| words.iter().any(|it| reason.contains(it));
+    if reason.contains(&confined.place) && reason.contains("unable to download") {
+        "a source of this commit is no longer in the store under the hash of flake.lock; run it \
+         again"
+            .clone_into(&mut failure.headline);
+    } else if says(&["option 'allow-import-from-derivation' is disabled"]) {
+        failure.headline =
+            format!("import from derivation is off for a fork's commit: {}", failure.headline);
+    } else if says(&[
+        "feature 'flakes' is disabled",
+        "feature 'fetch-tree' is disabled",
+        "attribute 'getFlake' missing",
+        "attribute 'fetchTree' missing",
+    ]) {
+        "builtins.getFlake and builtins.fetchTree are off for a fork's commit"
+            .clone_into(&mut failure.headline);
+    } else if says(&["is forbidden in restricted mode", "is forbidden in pure eval"]) {
+        failure.headline =
+            format!("a fork's commit may read its own files and inputs only: {}", failure.headline);
+    }
+    EvalError::Flake(failure)
 }
 
 /// Nix could not be started or was ended.
@@ -189,7 +220,8 @@ mod tests {
             elapsed: Duration::ZERO,
         };
         let flake = FlakeRef::parse(".").unwrap();
-        let flake = Pinned { flake, revision: None, source: None, folder: None, dir: None };
+        let flake =
+            Pinned { flake, revision: None, source: None, folder: None, dir: None, confined: None };
         of_finished(&finished, &flake, 6 << 30)
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Sealed;
 use crate::nix::git::failure::{GitError, Remedy, classify};
-use crate::nix::process::{self, Invocation, Limits, ProcessError};
+use crate::nix::process::{self, Finished, Invocation, Limits, ProcessError};
 
 /// The longest that a fetch may take; one that stands still ends after a minute.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -114,8 +114,49 @@ impl Git<'_> {
         if let Some(bytes) = stdin {
             invocation = invocation.stdin(bytes);
         }
+        self.finish(invocation, &[0], stop).await.map(|(_, stdout)| stdout)
+    }
+
+    /// What it prints, with these variables besides.
+    ///
+    /// # Errors
+    /// As [`Git::run`].
+    pub(super) async fn with_env(
+        &self,
+        args: &[&str],
+        env: &[(&str, &str)],
+        stop: &CancellationToken,
+    ) -> Result<Vec<u8>, (GitError, Remedy)> {
+        let mut invocation = self.invocation(args);
+        for (key, value) in env {
+            invocation = invocation.env(key, value);
+        }
+        self.finish(invocation, &[0], stop).await.map(|(_, stdout)| stdout)
+    }
+
+    /// The exit status, one of `good`, and what it prints.
+    ///
+    /// # Errors
+    /// As [`Git::run`].
+    pub(super) async fn answer(
+        &self,
+        args: &[&str],
+        good: &[i32],
+        stop: &CancellationToken,
+    ) -> Result<(i32, Vec<u8>), (GitError, Remedy)> {
+        self.finish(self.invocation(args), good, stop).await
+    }
+
+    async fn finish(
+        &self,
+        invocation: Invocation,
+        good: &[i32],
+        stop: &CancellationToken,
+    ) -> Result<(i32, Vec<u8>), (GitError, Remedy)> {
         match process::run(invocation, stop).await {
-            Ok(finished) if finished.success => Ok(finished.stdout),
+            Ok(Finished { code: Some(code), stdout, .. }) if good.contains(&code) => {
+                Ok((code, stdout))
+            }
             Ok(finished) => {
                 Err(classify(&self.without_token(&String::from_utf8_lossy(&finished.stderr))))
             }
