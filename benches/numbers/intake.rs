@@ -14,8 +14,8 @@ use bytes::Bytes;
 use fleetcheck::config::Sealed;
 use fleetcheck::domain::Timestamp;
 use fleetcheck::github::webhook::Secrets;
-use fleetcheck::store::Store;
 use fleetcheck::store::intake::{Arrival, NewDelivery, Writer};
+use fleetcheck::store::{Body, Store};
 use serde_json::Value;
 use sqlx::AnyPool;
 use tokio::net::{TcpListener, TcpStream};
@@ -252,7 +252,7 @@ async fn bare(
         installation: None,
         received_at: Timestamp(0),
         standing: Arrival::Ignored(String::new()),
-        body: String::from_utf8(verified.into_bytes().into()).unwrap(),
+        body: Body::pack(verified.bytes()).unwrap(),
         body_sha256: signature[7..].to_owned(),
     };
     match writer.submit(delivery).await {

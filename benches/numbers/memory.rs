@@ -8,10 +8,10 @@ use fleetcheck::domain::id::{AttrPath, InstallationId, RepositoryId};
 use fleetcheck::domain::incoming::{Repository, Visibility};
 use fleetcheck::domain::run::{Approval, Reason, Run, RunState};
 use fleetcheck::flow::new_id;
-use fleetcheck::store::Store;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
 use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
+use fleetcheck::store::{Body, Store};
 use sqlx::AnyPool;
 use tokio::time::{Instant, sleep};
 
@@ -133,7 +133,7 @@ async fn add_run(store: &Store, world: &World, number: usize, wanted: Vec<Deriva
         installation: Some(repository.installation),
         received_at: now,
         standing: Arrival::Received,
-        body: "{}".to_owned(),
+        body: Body::pack(b"{}").unwrap(),
         body_sha256: format!("{number:064x}"),
     };
     let guid = delivery.guid.clone();

@@ -79,7 +79,7 @@ impl Stage for Ask {
         let Some(delivery) = self.shared.store.asking(now, 1).await?.pop() else {
             return Ok(Step::Idle);
         };
-        let decided = match webhook::read(&delivery.event, delivery.body.as_bytes()) {
+        let decided = match webhook::read(&delivery.event, &delivery.body) {
             Err(error) => Decided::Unreadable { note: error.to_string() },
             Ok(incoming) => match self.decide(&delivery, &incoming, stop).await {
                 Ok(decided) => decided,

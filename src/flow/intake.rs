@@ -47,7 +47,7 @@ impl Stage for Intake {
         let mut subjects = HashSet::new();
         let mut outcomes = Vec::new();
         for delivery in deliveries {
-            let read = webhook::read(&delivery.event, delivery.body.as_bytes());
+            let read = webhook::read(&delivery.event, &delivery.body);
             if let Some(subject) = read.as_ref().ok().and_then(subject)
                 && !subjects.insert(subject)
             {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{DeliveryId, InstallationId, RepositoryId};
@@ -13,6 +12,7 @@ use crate::github::webhook::{Disposition, Peeked, VerifiedBody, peek};
 use crate::http::limits::{Memory, Refusals, Unread};
 use crate::http::{Front, retry_later};
 use crate::store::intake::{Accepted, Arrival, NewDelivery};
+use crate::store::{Body, StoreError};
 use crate::telemetry::DELIVERIES;
 
 /// The longest name of an event that is kept; GitHub's are at most 40 characters.
@@ -144,6 +144,10 @@ async fn keep(
     let body_sha256 = hex::encode(Sha256::digest(&bytes));
     let About { guid, event, action, repository, installation, standing } = about;
     let shown = guid.clone();
+    let body = match Body::pack(&bytes) {
+        Ok(body) => body,
+        Err(error) => return unavailable(&shown, &error),
+    };
     let wants_decision = standing == Arrival::Received;
     let delivery = NewDelivery {
         guid,
@@ -153,7 +157,7 @@ async fn keep(
         installation,
         received_at: (front.clock)(),
         standing,
-        body: text(bytes),
+        body,
         body_sha256,
     };
     match front.writer.submit(delivery).await {
@@ -168,12 +172,14 @@ async fn keep(
             count("duplicate");
             (answer.0, "known: this delivery came before\n").into_response()
         }
-        Err(error) => {
-            count("unavailable");
-            tracing::warn!(delivery = %shown, %error, "delivery {shown} could not be kept; GitHub is told so");
-            retry_later("the store is not available\n")
-        }
+        Err(error) => unavailable(&shown, &error),
     }
+}
+
+fn unavailable(delivery: &DeliveryId, error: &StoreError) -> Response {
+    count("unavailable");
+    tracing::warn!(%delivery, %error, "delivery {delivery} could not be kept; GitHub is told so");
+    retry_later("the store is not available\n")
 }
 
 /// The delivery's GUID and event, which GitHub puts into headers.
@@ -186,12 +192,6 @@ fn names(headers: &HeaderMap) -> Result<(DeliveryId, String), String> {
         return Err(format!("X-GitHub-Event must have 1 to {LONGEST_EVENT} characters\n"));
     }
     Ok((guid, event.to_owned()))
-}
-
-/// The body as text; what is not UTF-8 is remembered with marks in the places of its mistakes.
-fn text(bytes: Bytes) -> String {
-    String::from_utf8(bytes.into())
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 fn count(outcome: &'static str) {

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 use crate::domain::Timestamp;
 use crate::domain::id::DeliveryId;
 use crate::store::Store;
+use crate::store::body::Body;
 use crate::store::error::Result;
 use crate::store::rows;
 
@@ -13,7 +14,8 @@ use crate::store::rows;
 pub struct StoredDelivery {
     pub guid: DeliveryId,
     pub event: String,
-    pub body: String,
+    /// The bytes as they came.
+    pub body: Vec<u8>,
     pub body_sha256: String,
     pub received_at: Timestamp,
 }
@@ -31,6 +33,14 @@ pub enum DeliveryState {
     Ignored,
     /// It could not be understood.
     Unreadable,
+}
+
+/// Packed, unless the first version kept it.
+fn body(row: &AnyRow) -> Result<Vec<u8>> {
+    match row.try_get::<Option<Vec<u8>>, _>("packed")? {
+        Some(packed) => Body::from_packed(packed).unpack(),
+        None => Ok(row.try_get::<String, _>("body")?.into_bytes()),
+    }
 }
 
 /// A delivery's record, without its body.
@@ -87,7 +97,7 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<StoredDelivery>> {
         let found = sqlx::query(
-            "SELECT guid, event, body, body_sha256, received_at FROM delivery \
+            "SELECT guid, event, packed, body, body_sha256, received_at FROM delivery \
              WHERE state = $1 AND changed_at <= $2 ORDER BY changed_at LIMIT $3",
         )
         .bind(state)
@@ -101,7 +111,7 @@ impl Store {
                 Ok(StoredDelivery {
                     guid: rows::parsed(row, "guid")?,
                     event: row.try_get("event")?,
-                    body: row.try_get("body")?,
+                    body: body(row)?,
                     body_sha256: row.try_get("body_sha256")?,
                     received_at: rows::time(row, "received_at")?,
                 })

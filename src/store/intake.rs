@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::Timestamp;
 use crate::domain::id::{DeliveryId, InstallationId, RepositoryId};
 use crate::store::Store;
+use crate::store::body::Body;
 use crate::store::error::{Result, StoreError};
 use crate::store::rows;
 
@@ -25,7 +26,7 @@ pub struct NewDelivery {
     pub received_at: Timestamp,
     /// What could be said about it without deciding anything.
     pub standing: Arrival,
-    pub body: String,
+    pub body: Body,
     /// In hex; finds the same body under another GUID.
     pub body_sha256: String,
 }
@@ -52,6 +53,7 @@ pub enum Accepted {
 /// Rows of one statement: few texts, so that each is prepared once; and not many rows, because
 /// `SQLite` looks a parameter up among all the others of its statement.
 const SIZES: [usize; 3] = [16, 4, 1];
+/// Parameters of a row; the first version's column `body` stays empty.
 const COLUMNS: usize = 11;
 
 static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| SIZES.map(insert_text));
@@ -60,12 +62,12 @@ fn insert_text(rows: usize) -> String {
     let row = |at: usize| {
         let parameters: Vec<String> =
             (1..=COLUMNS).map(|column| format!("${}", at * COLUMNS + column)).collect();
-        format!("({})", parameters.join(", "))
+        format!("({}, '')", parameters.join(", "))
     };
     let values: Vec<String> = (0..rows).map(row).collect();
     format!(
         "INSERT INTO delivery (guid, event, action, repository_id, installation_id, received_at, \
-         changed_at, state, note, body_sha256, body) VALUES {} \
+         changed_at, state, note, body_sha256, packed, body) VALUES {} \
          ON CONFLICT (guid) DO NOTHING RETURNING guid",
         values.join(", ")
     )
@@ -147,7 +149,7 @@ fn bind(query: Query, delivery: NewDelivery) -> Query {
         .bind(state)
         .bind(note)
         .bind(body_sha256)
-        .bind(rows::text(body))
+        .bind(body.into_packed())
 }
 
 /// Deliveries that wait for the next transaction; more are refused.

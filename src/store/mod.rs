@@ -5,7 +5,8 @@
 //! moved as [`Moved`], which the flow turns into wakeups. Times and ids are arguments.
 //!
 //! - `open`: a URL becomes a store, or a refusal that says what was found.
-//! - [`intake`]: deliveries, many to a transaction; [`deliveries`]: what became of them.
+//! - [`intake`]: deliveries, many to a transaction, each with its [`Body`]; [`deliveries`]: what
+//!   became of them.
 //! - [`decide`]: what a delivery changes.
 //! - [`facts`]: what is known before a run is planned.
 //! - [`runs`]: a run is claimed, listed and evaluated.
@@ -16,6 +17,7 @@
 //! - `memory`: what is known of a host from earlier commits.
 //! - `moves`: the one place that writes a life's new state and notes who must hear of it.
 pub mod attempts;
+mod body;
 mod bump;
 mod claim;
 pub mod decide;
@@ -36,6 +38,7 @@ pub mod views;
 use sqlx::any::Any;
 use sqlx::{AnyPool, Transaction};
 
+pub use crate::store::body::Body;
 pub use crate::store::claim::{AttemptClaim, RunClaim};
 pub use crate::store::error::{Result, StoreError};
 pub use crate::store::moves::{Event, Moved};

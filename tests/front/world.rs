@@ -19,7 +19,7 @@ use fleetcheck::nix::redact;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
 use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
-use fleetcheck::store::{AttemptClaim, RunClaim, Store};
+use fleetcheck::store::{AttemptClaim, Body, RunClaim, Store};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, RequestBuilder, Response};
@@ -159,7 +159,7 @@ impl World {
             installation: None,
             received_at: NOW,
             standing: Arrival::Received,
-            body: "{}".into(),
+            body: Body::pack(b"{}").unwrap(),
             body_sha256: run.to_string(),
         };
         let start = Decided::Start {

@@ -1,5 +1,6 @@
 //! Deliveries are kept once, before anything is made of them.
 use fleetcheck::domain::Timestamp;
+use fleetcheck::store::Body;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::deliveries::DeliveryState;
 use fleetcheck::store::intake::{Accepted, Arrival, NewDelivery};
@@ -65,7 +66,7 @@ contract! {
             standing: Arrival::Ignored("`star` is not acted on".into()), ..delivery()
         };
         let unreadable = NewDelivery {
-            standing: Arrival::Unreadable("not JSON".into()), body: "\0<html>".into(), ..delivery()
+            standing: Arrival::Unreadable("not JSON".into()), body: Body::pack(b"\0<html>").unwrap(), ..delivery()
         };
         world.store.accept(vec![ignored.clone(), unreadable.clone()]).await.unwrap();
         assert_eq!(world.store.undecided(10).await.unwrap(), []);
@@ -95,7 +96,7 @@ contract! {
         world.store.accept(vec![young.clone(), old.clone()]).await.unwrap();
         let waiting = world.store.undecided(1).await.unwrap();
         assert_eq!(waiting[0].guid, old.guid);
-        assert_eq!(waiting[0].body, old.body);
+        assert_eq!(waiting[0].body, old.body.unpack().unwrap());
 
         let ask = Decided::Ask { note: "branch `x`".into(), not_before: NOW.plus(50) };
         let _ = world.store.decide(&old.guid, ask, NOW).await.unwrap();

@@ -17,7 +17,7 @@ use fleetcheck::store::attempts::Finished;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
 use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
-use fleetcheck::store::{AttemptClaim, RunClaim, Store};
+use fleetcheck::store::{AttemptClaim, Body, RunClaim, Store};
 use sqlx::AnyPool;
 
 use crate::postgres::Server;
@@ -208,7 +208,7 @@ pub(crate) fn delivery() -> NewDelivery {
         installation: Some(InstallationId(7)),
         received_at: NOW,
         standing: Arrival::Received,
-        body: format!("{{\"number\": {number}}}"),
+        body: Body::pack(format!("{{\"number\": {number}}}").as_bytes()).unwrap(),
         body_sha256: format!("{number:064x}"),
     }
 }
