@@ -68,6 +68,10 @@ fn short(incoming: Incoming) -> String {
             "#{} {:?} head {} base {} at {:?}",
             pull.number, pull.origin, pull.head, pull.base, pull.occurred_at
         ),
+        Incoming::MergeGroup(group) => format!(
+            "{} {:?} head {} base {} at {:?}",
+            group.branch, group.change, group.head, group.base, group.occurred_at
+        ),
         Incoming::Installation(change) => format!("{change:?}"),
         Incoming::Ignored(reason) => format!("ignored: {reason}"),
     }
@@ -104,7 +108,7 @@ fn no_fixture_cut_short_or_with_a_null_anywhere_makes_the_reading_panic() {
 }
 
 fn is_read(event: &str) -> bool {
-    matches!(event, "push" | "pull_request" | "installation")
+    matches!(event, "push" | "pull_request" | "merge_group" | "installation")
 }
 
 /// JSON pointers to everything below the root.
@@ -188,6 +192,6 @@ fn every_official_example_of_what_we_act_on_is_understood() {
         }
     }
     let events: Vec<&str> = understood.keys().map(String::as_str).collect();
-    assert_eq!(events, ["installation", "pull_request", "push"]);
+    assert_eq!(events, ["installation", "merge_group", "pull_request", "push"]);
     assert!(understood["push"] >= 7 && understood["pull_request"] >= 7, "{understood:?}");
 }

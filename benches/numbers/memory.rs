@@ -6,7 +6,7 @@ use fleetcheck::domain::Timestamp;
 use fleetcheck::domain::build::{Derivation, Required, Waiting};
 use fleetcheck::domain::id::{AttrPath, InstallationId, RepositoryId};
 use fleetcheck::domain::incoming::{Repository, Visibility};
-use fleetcheck::domain::run::{Approval, Reason, Run, RunState};
+use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::flow::new_id;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
@@ -121,7 +121,11 @@ async fn add_run(store: &Store, world: &World, number: usize, wanted: Vec<Deriva
         created_at: now,
         problem: None,
         waits: None,
+        trust: Trust::Trusted,
         approval: Approval::NotNeeded,
+        base_branch: None,
+        merge: None,
+        skip: Skip::Heeded,
         note: None,
         state: RunState::Requested,
     };

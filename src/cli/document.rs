@@ -43,6 +43,7 @@ pub enum VerdictWord {
     Broken,
     Superseded,
     Cancelled,
+    Skipped,
 }
 
 /// Why nothing could be judged.
@@ -94,6 +95,7 @@ pub enum ResultWord {
     Internal,
     Superseded,
     Cancelled,
+    Skipped,
     /// No builder in the settings can build it; the others are built all the same.
     Waiting,
     NotDone,
@@ -137,7 +139,8 @@ impl CheckDocument {
                     | Verdict::Failed
                     | Verdict::TimedOut
                     | Verdict::Superseded { .. }
-                    | Verdict::Cancelled { .. },
+                    | Verdict::Cancelled { .. }
+                    | Verdict::Skipped { .. },
                 )
                 | None => None,
             },
@@ -189,6 +192,7 @@ impl VerdictWord {
             Verdict::Broken { .. } => Self::Broken,
             Verdict::Superseded { .. } => Self::Superseded,
             Verdict::Cancelled { .. } => Self::Cancelled,
+            Verdict::Skipped { .. } => Self::Skipped,
         }
     }
 }
@@ -230,6 +234,7 @@ impl ResultWord {
             Some(Ending::Built { .. }) => Self::Built,
             Some(Ending::Superseded { .. }) => Self::Superseded,
             Some(Ending::Cancelled { .. }) => Self::Cancelled,
+            Some(Ending::Skipped { .. }) => Self::Skipped,
             Some(Ending::EvaluationFailed(_)) => Self::EvaluationFailed,
             Some(Ending::BuildFailed(_)) => Self::BuildFailed,
             Some(Ending::TimedOut(_)) => Self::TimedOut,
@@ -256,6 +261,7 @@ impl DocumentFailure {
             Ending::Reused | Ending::Built { .. } => return None,
             Ending::Superseded { .. }
             | Ending::Cancelled { .. }
+            | Ending::Skipped { .. }
             | Ending::Transient { .. }
             | Ending::Internal { .. } => failure,
             Ending::EvaluationFailed(it) => Self {

@@ -72,6 +72,7 @@ fn failure(host: &CheckedHost) -> Option<String> {
         | Ending::Built { .. }
         | Ending::Superseded { .. }
         | Ending::Cancelled { .. }
+        | Ending::Skipped { .. }
         | Ending::Transient { .. }
         | Ending::Internal { .. } => {}
     }
@@ -104,6 +105,7 @@ fn conclusion(report: &CheckReport) -> String {
         }
         Some(Verdict::Superseded { by }) => format!("Superseded by {}: {count}.", by.short()),
         Some(Verdict::Cancelled { by }) => format!("Cancelled by {}: {count}.", text::clean(by)),
+        Some(Verdict::Skipped { by }) => format!("Skipped by {}: {count}.", text::clean(by)),
         None if report.hosts.iter().any(|it| it.waiting.is_some()) && !report.interrupted => {
             format!("The gate would wait for a builder: {count}.")
         }

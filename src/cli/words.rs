@@ -33,6 +33,7 @@ pub(super) fn result(ending: Option<&Ending>) -> &'static str {
         Some(Ending::Built { .. }) => "built",
         Some(Ending::Superseded { .. }) => "superseded",
         Some(Ending::Cancelled { .. }) => "cancelled",
+        Some(Ending::Skipped { .. }) => "skipped",
         Some(Ending::EvaluationFailed(_)) => "evaluation failed",
         Some(Ending::BuildFailed(_)) => "build failed",
         Some(Ending::TimedOut(_)) => "timed out",
@@ -47,6 +48,7 @@ pub(super) fn headline(ending: &Ending) -> Option<String> {
         Ending::Reused | Ending::Built { .. } => return None,
         Ending::Superseded { by } => format!("{} took its place", by.short()),
         Ending::Cancelled { by } => format!("cancelled by {by}"),
+        Ending::Skipped { by } => format!("skipped by {by}"),
         Ending::EvaluationFailed(failure) => failure.headline.clone(),
         Ending::BuildFailed(failure) => {
             format!("{}: {}", failure.derivation.name(), failure.headline)

@@ -2,13 +2,14 @@
 use std::fmt;
 
 use crate::domain::Timestamp;
-use crate::domain::id::{CommitSha, Login, RunId};
+use crate::domain::id::{Branch, CommitSha, Login, RunId};
 use crate::domain::incoming::{
-    Incoming, InstallationChange, Origin, PullRequest, Push, PushTarget, Repository,
+    GroupChange, Incoming, InstallationChange, MergeGroup, Origin, PullRequest, Push, PushTarget,
+    Repository,
 };
-use crate::domain::policy::{Policy, TrustPolicy};
-use crate::domain::run::{Reason, Run, RunState, Trust};
-use crate::domain::verdict::Verdict;
+use crate::domain::policy::{Approvals, Forks, Policy, TrustPolicy};
+use crate::domain::run::{Approval, Reason, Run, RunState, Trust};
+use crate::domain::verdict::{Problem, Verdict};
 
 /// What is known when a delivery is decided.
 #[derive(Clone, Debug, Default)]
@@ -132,6 +133,11 @@ pub enum Decision {
         occurred_at: Timestamp,
         supersede: Vec<RunId>,
     },
+    /// These runs are no longer wanted; the text follows "cancelled by".
+    Cancel {
+        runs: Vec<RunId>,
+        by: String,
+    },
     Installation(InstallationChange),
 }
 
@@ -142,7 +148,19 @@ pub struct NewRun {
     pub reason: Reason,
     pub base: Option<CommitSha>,
     pub occurred_at: Timestamp,
+    /// Of a pull request.
+    pub base_branch: Option<Branch>,
     pub trust: Trust,
+    pub admission: Admission,
+}
+
+/// Whether a new run may begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// At once, or once it is approved.
+    Admitted(Approval),
+    /// Never; its author is told why.
+    Refused(Problem),
 }
 
 /// The reason whose runs are a delivery's [`Standing`], and its commit; `None` when it needs none.
@@ -153,6 +171,9 @@ pub fn subject(incoming: &Incoming) -> Option<(&Repository, Reason, &CommitSha)>
         }) => Some((repository, Reason::Push(branch.clone()), head)),
         Incoming::PullRequest(pull) => {
             Some((&pull.repository, Reason::PullRequest(pull.number), &pull.head))
+        }
+        Incoming::MergeGroup(group) => {
+            Some((&group.repository, Reason::MergeGroup(group.branch.clone()), &group.head))
         }
         Incoming::Push(_) | Incoming::Installation(_) | Incoming::Ignored(_) => None,
     }
@@ -165,6 +186,7 @@ pub fn decide(incoming: &Incoming, facts: &Facts<'_>) -> Decision {
         Incoming::Installation(change) => Decision::Installation(*change),
         Incoming::Push(push) => decide_push(push, facts),
         Incoming::PullRequest(pull) => decide_pull_request(pull, facts),
+        Incoming::MergeGroup(group) => decide_merge_group(group, facts),
     }
 }
 
@@ -200,7 +222,9 @@ fn decide_push(push: &Push, facts: &Facts<'_>) -> Decision {
         reason: Reason::Push(branch.clone()),
         base: push.before.clone(),
         occurred_at: push.occurred_at,
+        base_branch: None,
         trust: Trust::Trusted,
+        admission: Admission::Admitted(Approval::NotNeeded),
     };
     start(&push.repository, run, facts)
 }
@@ -211,12 +235,72 @@ fn decide_pull_request(pull: &PullRequest, facts: &Facts<'_>) -> Decision {
         reason: Reason::PullRequest(pull.number),
         base: Some(pull.base.clone()),
         occurred_at: pull.occurred_at,
+        base_branch: Some(pull.base_branch.clone()),
         trust: match pull.origin {
             Origin::SameRepository => Trust::Trusted,
-            Origin::Fork => Trust::NeedsApproval,
+            Origin::Fork => Trust::Untrusted,
         },
+        admission: Admission::Admitted(Approval::NotNeeded),
     };
-    start(&pull.repository, run, facts)
+    match (pull.origin, start(&pull.repository, run, facts)) {
+        (Origin::Fork, Decision::Start { repository, run, supersede }) => {
+            let Some(trust) = facts.trust else {
+                let account = pull.pusher.clone();
+                return Decision::Ask(Question::Trust { repository, account });
+            };
+            let run = NewRun { admission: admission(trust, &facts.standing), ..run };
+            Decision::Start { repository, run, supersede }
+        }
+        (_, decision) => decision,
+    }
+}
+
+/// Whether a fork's new commit may be built, by the default branch's policy and by what whoever
+/// pushed it may do.
+fn admission(trust: &TrustFacts, standing: &Standing) -> Admission {
+    let TrustFacts { policy: TrustPolicy { forks, approvals, .. }, permission } = trust;
+    let before = standing.newest.as_ref().map(|it| &it.approval);
+    match (forks, approvals, before) {
+        (Forks::Never, ..) => Admission::Refused(Problem {
+            headline: "pull requests from forks are not built here".to_owned(),
+            detail: "The default branch's fleetcheck.toml says forks = \"never\". A person with \
+                     write access to this repository can push the commit to a branch of it and \
+                     open a pull request from there."
+                .to_owned(),
+            place: None,
+        }),
+        _ if permission.may_write() => Admission::Admitted(Approval::NotNeeded),
+        (Forks::Build, ..) => Admission::Admitted(Approval::NotNeeded),
+        (Forks::Approve, Approvals::Sticky, Some(Approval::Given { by })) => {
+            Admission::Admitted(Approval::Given { by: by.clone() })
+        }
+        (Forks::Approve, ..) => Admission::Admitted(Approval::Needed),
+    }
+}
+
+/// A group's commit is as trusted as its base: somebody with write access put it into the queue.
+/// Groups have branches of their own, so that none supersedes another.
+fn decide_merge_group(group: &MergeGroup, facts: &Facts<'_>) -> Decision {
+    let GroupChange::Destroyed { reason } = &group.change else {
+        let run = NewRun {
+            sha: group.head.clone(),
+            reason: Reason::MergeGroup(group.branch.clone()),
+            base: Some(group.base.clone()),
+            occurred_at: group.occurred_at,
+            base_branch: None,
+            trust: Trust::Trusted,
+            admission: Admission::Admitted(Approval::NotNeeded),
+        };
+        return start(&group.repository, run, facts);
+    };
+    if let Some(why) = refuse(&group.repository, facts) {
+        return Decision::Ignore(why);
+    }
+    let runs: Vec<RunId> = facts.standing.open.iter().map(|open| open.id.clone()).collect();
+    if runs.is_empty() {
+        return Decision::Ignore(format!("the merge group is gone ({reason}), and so is its run"));
+    }
+    Decision::Cancel { runs, by: format!("the merge queue: the group was {reason}") }
 }
 
 /// Why nothing of this repository or delivery may start a run.

@@ -1,7 +1,9 @@
 //! What GitHub told us, in our words. The `github` layer makes these from the wire; nothing else
 //! knows the wire.
 use crate::domain::Timestamp;
-use crate::domain::id::{Branch, CommitSha, InstallationId, Owner, RepositoryId, RepositoryName};
+use crate::domain::id::{
+    Branch, CommitSha, InstallationId, Login, Owner, RepositoryId, RepositoryName,
+};
 
 /// A repository as a delivery described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub enum Visibility {
 pub enum Incoming {
     Push(Push),
     PullRequest(PullRequest),
+    MergeGroup(MergeGroup),
     Installation(InstallationChange),
     /// Understood, and nothing to do; the text says why, for the delivery's record.
     Ignored(String),
@@ -59,7 +62,11 @@ pub struct PullRequest {
     pub number: i64,
     pub head: CommitSha,
     pub base: CommitSha,
+    pub base_branch: Branch,
     pub origin: Origin,
+    /// Who pushed the head, or opened the pull request with it; `None` when something else
+    /// happened to it.
+    pub pusher: Option<Login>,
     /// GitHub's `updated_at`: orders the states of a pull request.
     pub occurred_at: Timestamp,
 }
@@ -71,6 +78,29 @@ pub enum Origin {
     SameRepository,
     /// A fork, or a fork that is gone.
     Fork,
+}
+
+/// A merge queue tests some pull requests together, or no longer does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeGroup {
+    pub repository: Repository,
+    /// `gh-readonly-queue/main/pr-7-…`: a branch of the group's own, which comes and goes with it.
+    pub branch: Branch,
+    /// The base with the group's pull requests merged into it.
+    pub head: CommitSha,
+    pub base: CommitSha,
+    pub change: GroupChange,
+    /// When the head was made.
+    pub occurred_at: Timestamp,
+}
+
+/// What happened to a merge group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupChange {
+    /// Its head is to be tested.
+    ChecksRequested,
+    /// It is gone; the text is GitHub's word for why: `merged`, `invalidated`, `dequeued`.
+    Destroyed { reason: String },
 }
 
 /// The App's installation in an account changed.

@@ -6,6 +6,7 @@
 mod gate;
 mod host;
 mod line;
+mod provenance;
 mod words;
 
 use crate::domain::Timestamp;
@@ -20,6 +21,7 @@ use crate::domain::verdict::Conclusion;
 pub use gate::{gate_check, gate_title, in_order, problem};
 pub use host::{host_check, host_title};
 pub use line::RunLine;
+pub use provenance::provenance;
 pub use words::{bytes, clock, duration, host_name, remark, result};
 
 /// A run with everything that its pages show.

@@ -15,6 +15,8 @@ pub enum Reason {
     Push(Branch),
     /// The head of the pull request of this number.
     PullRequest(i64),
+    /// A merge queue's group, by the branch that GitHub makes for it.
+    MergeGroup(Branch),
 }
 
 impl fmt::Display for Reason {
@@ -22,6 +24,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Push(branch) => write!(f, "push:{branch}"),
             Self::PullRequest(number) => write!(f, "pull_request:{number}"),
+            Self::MergeGroup(branch) => write!(f, "merge_group:{branch}"),
         }
     }
 }
@@ -40,6 +43,9 @@ impl FromStr for Reason {
             Some(("push", branch)) => branch.parse().map(Self::Push).map_err(|_| unknown()),
             Some(("pull_request", number)) => {
                 number.parse().map(Self::PullRequest).map_err(|_| unknown())
+            }
+            Some(("merge_group", branch)) => {
+                branch.parse().map(Self::MergeGroup).map_err(|_| unknown())
             }
             Some(_) | None => Err(unknown()),
         }
@@ -62,7 +68,14 @@ pub struct Run {
     pub problem: Option<Problem>,
     /// Why the run does not go on at the moment: weather, in words for its author.
     pub waits: Option<String>,
+    /// Whose commit it is.
+    pub trust: Trust,
     pub approval: Approval,
+    /// The branch that a pull request is to be merged into.
+    pub base_branch: Option<Branch>,
+    /// What is tested in the place of the commit, once it was made.
+    pub merge: Option<Merge>,
+    pub skip: Skip,
     /// The answer to a click on the gate that was refused, as plain text.
     pub note: Option<String>,
     pub state: RunState,
@@ -125,11 +138,8 @@ impl RunState {
 
     /// A new run's first state.
     #[must_use]
-    pub fn first(trust: Trust) -> (Self, RunEvent) {
-        match trust {
-            Trust::Trusted => (Self::Requested, RunEvent::Requested),
-            Trust::NeedsApproval => (Self::AwaitingApproval, RunEvent::Parked),
-        }
+    pub fn first(approval: &Approval) -> (Self, RunEvent) {
+        approval.begin()
     }
 
     /// The evaluation begins, or begins again after a crash.
@@ -235,15 +245,6 @@ pub enum Approval {
 }
 
 impl Approval {
-    /// Of a new run.
-    #[must_use]
-    pub fn first(trust: Trust) -> Self {
-        match trust {
-            Trust::Trusted => Self::NotNeeded,
-            Trust::NeedsApproval => Self::Needed,
-        }
-    }
-
     fn begin(&self) -> (RunState, RunEvent) {
         match self {
             Self::NotNeeded | Self::Given { .. } => (RunState::Requested, RunEvent::Requested),
@@ -252,12 +253,35 @@ impl Approval {
     }
 }
 
-/// Whether a commit may be evaluated without asking anyone.
+/// Whose commit a run tests. It does not change with an approval: that lets the commit be built,
+/// and not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
+    /// Somebody with write access pushed it to the repository itself.
     Trusted,
-    NeedsApproval,
+    /// A fork's: evaluated without import from derivation and network, and its outputs are kept
+    /// apart.
+    Untrusted,
+}
+
+/// A pull request's head as it would be merged: a commit that exists here only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    pub commit: CommitSha,
+    /// The branch that it was merged into,
+    pub branch: Branch,
+    /// and where that was then.
+    pub base: CommitSha,
+}
+
+/// What the commit's wish not to be built counts for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Skip {
+    #[default]
+    Heeded,
+    /// Somebody asked for the run all the same.
+    Overruled,
 }
 
 #[cfg(test)]
@@ -272,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_run_goes_from_requested_to_its_verdict() {
-        let (state, event) = RunState::first(Trust::Trusted);
+        let (state, event) = RunState::first(&Approval::NotNeeded);
         assert_eq!(event, RunEvent::Requested);
         let (state, _) = state.evaluate(NOW).unwrap();
         let (state, _) = state.evaluated(NOW).unwrap();
@@ -284,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_fork_is_not_evaluated_before_it_is_approved() {
-        let (state, event) = RunState::first(Trust::NeedsApproval);
+        let (state, event) = RunState::first(&Approval::Needed);
         assert_eq!(event, RunEvent::Parked);
         assert!(state.evaluate(NOW).is_err());
     }
@@ -301,7 +325,11 @@ mod tests {
 
     #[test]
     fn a_reason_reads_back_as_it_was_written() {
-        for reason in [Reason::Push("feature/a-b".parse().unwrap()), Reason::PullRequest(7)] {
+        for reason in [
+            Reason::Push("feature/a-b".parse().unwrap()),
+            Reason::PullRequest(7),
+            Reason::MergeGroup("gh-readonly-queue/main/pr-7-abc".parse().unwrap()),
+        ] {
             assert_eq!(reason.to_string().parse::<Reason>().unwrap(), reason);
         }
         assert!("dance:1".parse::<Reason>().is_err());

@@ -10,6 +10,7 @@ use crate::domain::id::CommitSha;
 #[serde(rename_all = "snake_case")]
 pub enum Conclusion {
     Success,
+    Skipped,
     Cancelled,
     ActionRequired,
     TimedOut,
@@ -22,6 +23,7 @@ impl Conclusion {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
+            Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
             Self::ActionRequired => "action_required",
             Self::TimedOut => "timed_out",
@@ -49,6 +51,11 @@ pub enum Verdict {
         /// A login, or what it was, in words that follow "cancelled by".
         by: String,
     },
+    /// Its commit asks not to be built.
+    Skipped {
+        /// The words that ask for it: `[skip ci]`.
+        by: String,
+    },
 }
 
 /// Why a run as a whole could not be judged.
@@ -71,6 +78,7 @@ impl Verdict {
             Self::Failed | Self::Broken { .. } => Conclusion::Failure,
             Self::TimedOut => Conclusion::TimedOut,
             Self::Superseded { .. } | Self::Cancelled { .. } => Conclusion::Cancelled,
+            Self::Skipped { .. } => Conclusion::Skipped,
         }
     }
 }
@@ -81,6 +89,7 @@ pub fn conclusion(ending: &Ending) -> Conclusion {
     match ending {
         Ending::Reused | Ending::Built { .. } => Conclusion::Success,
         Ending::Superseded { .. } | Ending::Cancelled { .. } => Conclusion::Cancelled,
+        Ending::Skipped { .. } => Conclusion::Skipped,
         Ending::TimedOut(_) => Conclusion::TimedOut,
         Ending::EvaluationFailed(_)
         | Ending::BuildFailed(_)
@@ -118,7 +127,11 @@ pub fn judge<'b>(
     Some(match worst {
         Conclusion::Success => Verdict::Passed,
         Conclusion::TimedOut => Verdict::TimedOut,
-        Conclusion::Cancelled | Conclusion::ActionRequired | Conclusion::Failure => Verdict::Failed,
+        // A run whose hosts are skipped ends as a whole: one that gets here lacks a host.
+        Conclusion::Skipped
+        | Conclusion::Cancelled
+        | Conclusion::ActionRequired
+        | Conclusion::Failure => Verdict::Failed,
     })
 }
 

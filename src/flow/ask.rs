@@ -184,7 +184,7 @@ impl Ask {
         stop: &CancellationToken,
     ) -> Result<TrustPolicy, SourceError> {
         let read = async {
-            let tip = self.commits.tip(repository, stop).await?;
+            let tip = self.commits.tip(repository, &repository.default_branch, stop).await?;
             let mirror = self.commits.fetch(repository, &tip, stop).await?;
             source::policy(&mirror, &tip).await
         };

@@ -1,4 +1,7 @@
 //! A run → its builds: the commit is fetched, its policy read, its hosts listed and evaluated.
+mod interrupted;
+mod skip;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +14,19 @@ use crate::domain::build::{Build, BuildState, Derivation, Ending, Required};
 use crate::domain::id::{AttrPath, BuildId, DrvPath, StorePath};
 use crate::domain::plan::{self, Capability, EvaluationLimits, Known, Plan};
 use crate::domain::policy::Policy;
+use crate::domain::run::Trust;
 use crate::domain::verdict::{Problem, Verdict};
+pub(super) use crate::flow::evaluate::interrupted::Interrupted;
 use crate::flow::hosts::{Evaluation, HostOutcome};
 use crate::flow::shared::Shared;
-use crate::flow::source::{self, Commits, SourceError};
-use crate::flow::{Stage, Step, fault, new_id};
+use crate::flow::source::{Commits, SourceError};
+use crate::flow::subject::{Finder, Subject};
+use crate::flow::{Stage, Step, new_id};
 use crate::nix::Nix;
 use crate::nix::eval::{EvalError, Evaluated, Evaluator};
 use crate::nix::flake::Pinned;
-use crate::nix::roots::{RootError, Roots};
-use crate::nix::worker::{self, Worker, WorkerError};
+use crate::nix::roots::Roots;
+use crate::nix::worker::{self, Worker};
 use crate::store::facts::RunFacts;
 use crate::store::runs::{EvaluationOutcome, NewBuild, Outcome};
 use crate::store::{RunClaim, StoreError};
@@ -45,48 +51,6 @@ pub struct Evaluate {
     roots: Arc<Roots>,
     /// Asks the Nix store what is valid and holds roots; kept between runs.
     worker: Mutex<Option<Worker>>,
-}
-
-/// Why an evaluation did not come to its end.
-#[derive(Debug, thiserror::Error)]
-enum Interrupted {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error("stopped")]
-    Stopped,
-}
-
-impl From<EvalError> for Interrupted {
-    fn from(error: EvalError) -> Self {
-        Self::Source(match error {
-            EvalError::Flake(failure) | EvalError::Limit(failure) => SourceError::Author(Problem {
-                headline: format!("the flake does not evaluate: {}", failure.headline),
-                detail: failure.trace,
-                place: failure.place,
-            }),
-            EvalError::Weather(what) => SourceError::Weather { what, retry_after: None },
-            EvalError::Cancelled => return Self::Stopped,
-            error @ (EvalError::AnotherCommit { .. } | EvalError::Operator(_)) => {
-                SourceError::Internal { number: fault::number("evaluation", &error) }
-            }
-        })
-    }
-}
-
-impl From<RootError> for Interrupted {
-    fn from(error: RootError) -> Self {
-        let what = format!("a derivation could not be kept from the garbage collector: {error}");
-        Self::Source(SourceError::Weather { what, retry_after: None })
-    }
-}
-
-impl From<WorkerError> for Interrupted {
-    fn from(error: WorkerError) -> Self {
-        let what = format!("the Nix store did not answer: {error}");
-        Self::Source(SourceError::Weather { what, retry_after: None })
-    }
 }
 
 impl Stage for Evaluate {
@@ -136,13 +100,20 @@ impl Evaluate {
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
         let store = &self.shared.store;
-        let facts = store.run_facts(claim).await?;
-        let mirror = self.commits.fetch(&facts.repository, &facts.run.sha, stop).await?;
-        let policy = source::policy(&mirror, &facts.run.sha).await?;
-        let flake = mirror.flake(&facts.run.sha, &policy.build.flake);
-        let pinned = self.tools.evaluator.pin(&flake, Some(&facts.run.sha), stop).await?;
-        let base = facts.base_required();
-        let plan = self.tools.plan(&pinned, &policy, &base, stop).await?;
+        let mut facts = store.run_facts(claim).await?;
+        let (commits, evaluator) = (&self.commits, &self.tools.evaluator);
+        let Subject { policy, flake: pinned, merge, skip } =
+            Finder { commits, evaluator, stop }.find(&facts).await?;
+        store.set_merge(claim, merge.as_ref(), self.shared.clock.now()).await?;
+        if let Some(merge) = &merge {
+            facts.base_builds = store.base_builds(&facts.run, &merge.base).await?;
+        }
+        self.hold_sources(&pinned).await?;
+        let plan = self.tools.plan(&pinned, &policy, &facts.base_required(), stop).await;
+        if let Some(by) = skip {
+            return self.skip(claim, plan, by).await;
+        }
+        let plan = plan?;
         let moved =
             store.set_problem(claim, plan.problem.as_ref(), self.shared.clock.now()).await?;
         self.shared.wakeups.tell(&moved);
@@ -165,6 +136,18 @@ impl Evaluate {
         );
         let moved = store.finish_evaluation(claim, self.shared.clock.now()).await?;
         self.shared.wakeups.tell(&moved);
+        Ok(())
+    }
+
+    /// Keeps a confined flake's sources from the garbage collector while the worker lives.
+    async fn hold_sources(&self, flake: &Pinned) -> Result<(), Interrupted> {
+        let Some(confined) = &flake.confined else { return Ok(()) };
+        let mut kept = self.worker.lock().await;
+        let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
+        for path in &confined.held {
+            worker.add_temp_root(path.as_str()).await?;
+        }
+        *kept = Some(worker);
         Ok(())
     }
 
@@ -204,7 +187,7 @@ impl Evaluate {
         let mut evaluation = Evaluation::new(&self.tools.evaluator, flake, batches, at_once, stop);
         while let Some(outcomes) = evaluation.next().await {
             let outcomes = outcomes.map_err(|_| Interrupted::Stopped)?;
-            let rows = self.look_up(outcomes, &todo).await?;
+            let rows = self.look_up(outcomes, &todo, facts.run.trust).await?;
             let now = self.shared.clock.now();
             let moved = self.shared.store.evaluated(claim, rows, now).await?;
             self.shared.wakeups.tell(&moved);
@@ -217,6 +200,7 @@ impl Evaluate {
         &self,
         outcomes: Vec<HostOutcome>,
         todo: &HashMap<&AttrPath, &BuildId>,
+        trust: Trust,
     ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
         let mut kept = self.worker.lock().await;
         let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
@@ -243,7 +227,7 @@ impl Evaluate {
                     } else {
                         // Held twice: the link may be released by a sweep that began before.
                         worker.add_temp_root(derivation.path.as_str()).await?;
-                        let root = building_root(&derivation.path);
+                        let root = building_root(&derivation.path, trust);
                         self.roots.hold(&mut worker, &root, derivation.path.as_str()).await?;
                         let waiting = plan::placement(&derivation, &self.tools.builders);
                         Outcome::Wait(derivation, waiting)
@@ -353,8 +337,12 @@ fn millis(duration: Duration) -> i64 {
 }
 
 /// The name of the GC root of a derivation in flight, as `Store::roots` wants it.
-fn building_root(drv: &DrvPath) -> String {
-    format!("building-{}", drv.as_str().rsplit('/').next().unwrap_or_default())
+fn building_root(drv: &DrvPath, trust: Trust) -> String {
+    let prefix = match trust {
+        Trust::Trusted => "building",
+        Trust::Untrusted => "untrusted",
+    };
+    format!("{prefix}-{}", drv.as_str().rsplit('/').next().unwrap_or_default())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "histograms are of floating point numbers")]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
-use crate::domain::decide::{self, Decision, Facts, NewRun, Replay};
+use crate::domain::decide::{self, Admission, Decision, Facts, NewRun, Replay};
 use crate::domain::id::{DeliveryId, RepositoryId};
 use crate::domain::incoming::{Incoming, Repository};
-use crate::domain::run::{Approval, Reason, Run, RunState};
+use crate::domain::run::{Approval, Reason, Run, RunState, Skip};
+use crate::domain::verdict::Verdict;
 use crate::flow::ask::Answers;
 use crate::flow::shared::Shared;
 use crate::flow::{Stage, Step, new_id};
@@ -136,13 +137,23 @@ pub(super) fn decided(shared: &Shared, delivery: &StoredDelivery, decision: Deci
         Decision::Return { run, occurred_at, supersede } => {
             Decided::Return { run, occurred_at, supersede }
         }
+        Decision::Cancel { runs, by } => Decided::Cancel { runs, by },
         Decision::Installation(change) => Decided::Installation(change),
     }
 }
 
 fn new_run(repository: &Repository, run: NewRun, now: Timestamp) -> Run {
-    let NewRun { sha, reason, base, occurred_at, trust } = run;
-    let (state, _) = RunState::first(trust);
+    let NewRun { sha, reason, base, occurred_at, base_branch, trust, admission } = run;
+    let (approval, state) = match admission {
+        Admission::Admitted(approval) => {
+            let (state, _) = RunState::first(&approval);
+            (approval, state)
+        }
+        // Testing it again does not let it in either.
+        Admission::Refused(problem) => {
+            (Approval::Needed, RunState::Ended { verdict: Verdict::Broken { problem }, at: now })
+        }
+    };
     Run {
         id: new_id(),
         repository: repository.id,
@@ -153,7 +164,11 @@ fn new_run(repository: &Repository, run: NewRun, now: Timestamp) -> Run {
         created_at: now,
         problem: None,
         waits: None,
-        approval: Approval::first(trust),
+        trust,
+        approval,
+        base_branch,
+        merge: None,
+        skip: Skip::default(),
         note: None,
         state,
     }

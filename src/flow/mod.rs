@@ -1,7 +1,8 @@
 //! What happens, in order. Each stage reads one kind of row and leaves another; none calls the next.
 //!
 //! - [`intake`]: a delivery, once → a decision → a run; [`ask`] answers what that must know first.
-//! - [`evaluate`]: a run → its builds, evaluated ([`hosts`] keeps them apart).
+//! - [`evaluate`]: a run → its builds, evaluated ([`subject`] says of what, [`hosts`] keeps them
+//!   apart).
 //! - [`build`]: waiting builds × a free slot → an attempt → an ending.
 //! - [`report`]: what is known ≠ what GitHub shows → published.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
@@ -16,6 +17,7 @@ pub mod intake;
 pub mod report;
 pub mod shared;
 pub mod source;
+mod subject;
 pub mod sweep;
 
 use std::fmt;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::build::SourcePlace;
-use crate::domain::id::CommitSha;
+use crate::domain::id::{Branch, CommitSha};
 use crate::domain::incoming::Repository;
+use crate::domain::lock::Lock;
 use crate::domain::policy::Policy;
 use crate::domain::verdict::Problem;
 use crate::flow::fault;
 use crate::github::client::{Github, GithubError, Purpose};
-use crate::nix::git::{GitError, Mirror, Mirrors, Source};
+use crate::nix::git::{GitError, Merged, Mirror, Mirrors, Source};
 
 /// Fetches commits; shared by the stages that read repositories.
 #[derive(Clone)]
@@ -54,16 +55,16 @@ impl Commits {
         fetched.map_err(|error| from_git(error, &commit(sha)))
     }
 
-    /// The commit that the default branch is at now.
+    /// The commit that a branch is at now.
     pub async fn tip(
         &self,
         repository: &Repository,
+        branch: &Branch,
         stop: &CancellationToken,
     ) -> Result<CommitSha, SourceError> {
-        let branch = &repository.default_branch;
-        let mut found = self.tip_with_token(repository, stop).await?;
+        let mut found = self.tip_with_token(repository, branch, stop).await?;
         if let Err(GitError::Refused(_)) = &found {
-            found = self.tip_with_token(repository, stop).await?;
+            found = self.tip_with_token(repository, branch, stop).await?;
         }
         found.map_err(|error| from_git(error, &format!("branch {branch}")))
     }
@@ -71,12 +72,24 @@ impl Commits {
     async fn tip_with_token(
         &self,
         repository: &Repository,
+        branch: &Branch,
         stop: &CancellationToken,
     ) -> Result<Result<CommitSha, GitError>, SourceError> {
         let source = self.source(repository).await?;
-        let found = self.mirrors.tip(&source, &repository.default_branch, stop).await;
+        let found = self.mirrors.tip(&source, branch, stop).await;
         self.forget_if_refused(repository, source, found.as_ref().err()).await;
         Ok(found)
+    }
+
+    /// Two commits that were fetched, merged.
+    pub async fn merge(
+        &self,
+        repository: &Repository,
+        (base, head): (&CommitSha, &CommitSha),
+        stop: &CancellationToken,
+    ) -> Result<Merged, SourceError> {
+        let merged = self.mirrors.merge(repository.id, base, head, stop).await;
+        merged.map_err(|error| from_git(error, &commit(head)))
     }
 
     /// What git says.
@@ -134,6 +147,43 @@ pub async fn policy(mirror: &Mirror, sha: &CommitSha) -> Result<Policy, SourceEr
         }
     }
     Ok(Policy::default())
+}
+
+/// A commit's message.
+pub(super) async fn message(
+    mirror: &Mirror,
+    sha: &CommitSha,
+    stop: &CancellationToken,
+) -> Result<String, SourceError> {
+    mirror.message(sha, stop).await.map_err(|error| from_git(error, &commit(sha)))
+}
+
+/// The lock file of the flake in a folder of a commit, if it has one.
+pub(super) async fn lock(
+    mirror: &Mirror,
+    sha: &CommitSha,
+    dir: &str,
+) -> Result<Option<Lock>, SourceError> {
+    let file = if dir.is_empty() { "flake.lock".to_owned() } else { format!("{dir}/flake.lock") };
+    let text = match mirror.read(sha, &file).await {
+        Err(GitError::File { path, reason }) => {
+            return Err(not_allowed(format!("{path} {reason}")));
+        }
+        read => read.map_err(|error| from_git(error, &commit(sha)))?,
+    };
+    text.map(|text| Lock::parse(&text)).transpose().map_err(|error| not_allowed(error.to_string()))
+}
+
+/// An untrusted commit brings something that it may not.
+pub(super) fn not_allowed(headline: String) -> SourceError {
+    SourceError::Author(Problem {
+        headline,
+        detail: "Nothing was built. A fork's commit is evaluated without network: its inputs are \
+                 fetched before that, as flake.lock names them. A person with write access to the \
+                 repository can push the commit to a branch of it instead."
+            .to_owned(),
+        place: None,
+    })
 }
 
 pub(super) fn from_github(error: GithubError) -> SourceError {

@@ -24,11 +24,14 @@ pub(crate) const PUSH: &str = "push";
 /// A pull request changed.
 pub(crate) const PULL_REQUEST: &str = "pull_request";
 
+/// A merge queue made a group of pull requests, or dissolved one.
+pub(crate) const MERGE_GROUP: &str = "merge_group";
+
 /// The events that the App subscribes to.
 ///
 /// GitHub sends `installation`, `installation_repositories`, `github_app_authorization` and, with
 /// `checks: write`, `check_run` and `check_suite` to every App without being asked.
-pub const EVENTS: [&str; 2] = [PUSH, PULL_REQUEST];
+pub const EVENTS: [&str; 3] = [PUSH, PULL_REQUEST, MERGE_GROUP];
 
 /// What a token for reporting may do.
 pub(crate) const REPORT_PERMISSIONS: &[(&str, &str)] =
@@ -37,9 +40,10 @@ pub(crate) const REPORT_PERMISSIONS: &[(&str, &str)] =
 /// What a token for git may do.
 pub(crate) const FETCH_PERMISSIONS: &[(&str, &str)] = &[("contents", "read")];
 
-/// What GitHub wants before it sends the [`EVENTS`]: `push` needs `contents`.
+/// What GitHub wants before it sends the [`EVENTS`]: `push` needs `contents`, `merge_group` needs
+/// `merge_queues`.
 pub(crate) const EVENT_PERMISSIONS: &[(&str, &str)] =
-    &[("contents", "read"), ("pull_requests", "read")];
+    &[("contents", "read"), ("merge_queues", "read"), ("pull_requests", "read")];
 
 /// Every permission that the App needs, with its level: what its tokens are minted with and what
 /// its events need. A permission may occur more than once, always with the same level.

@@ -4,11 +4,11 @@ use std::str::FromStr;
 use crate::domain::Timestamp;
 use crate::domain::id::{Branch, CommitSha, InstallationId, RepositoryId};
 use crate::domain::incoming::{
-    Incoming, InstallationChange, InstallationStanding, Origin, PullRequest, Push, PushTarget,
-    Repository, Visibility,
+    GroupChange, Incoming, InstallationChange, InstallationStanding, MergeGroup, Origin,
+    PullRequest, Push, PushTarget, Repository, Visibility,
 };
 use crate::github::webhook::shown;
-use crate::github::{PULL_REQUEST, PUSH, wire};
+use crate::github::{MERGE_GROUP, PULL_REQUEST, PUSH, wire};
 
 /// Branches on which a merge queue tries its groups; they come and go by themselves.
 const MERGE_QUEUE: &str = "refs/heads/gh-readonly-queue/";
@@ -31,6 +31,7 @@ pub fn read(event: &str, body: &[u8]) -> Result<Incoming, Unreadable> {
     let incoming = match event {
         PUSH => parse(body).and_then(push),
         PULL_REQUEST => parse(body).and_then(pull_request),
+        MERGE_GROUP => parse(body).and_then(merge_group),
         "installation" => parse(body).map(|change| installation(&change)),
         other => Ok(Incoming::Ignored(format!("event `{}` is not acted on", shown(other)))),
     };
@@ -78,7 +79,8 @@ fn target(git_ref: &str, after: &str, deleted: bool) -> Parsed<PushTarget> {
 }
 
 fn pull_request(event: wire::PullRequestEvent<'_>) -> Parsed<Incoming> {
-    let wire::PullRequestEvent { number, pull_request, repository, installation } = event;
+    let wire::PullRequestEvent { action, number, pull_request, repository, installation, sender } =
+        event;
     let wire::PullRequest { head, base, updated_at } = pull_request;
     let origin = match head.repo {
         Some(repo) if repo.id == repository.id => Origin::SameRepository,
@@ -86,12 +88,40 @@ fn pull_request(event: wire::PullRequestEvent<'_>) -> Parsed<Incoming> {
         Some(_) | None => Origin::Fork,
     };
     let head: CommitSha = named(&head.sha)?;
+    let pusher = match action.as_str() {
+        "opened" | "synchronize" => sender.as_ref().and_then(|it| it.login()?.parse().ok()),
+        _ => None,
+    };
     Ok(Incoming::PullRequest(PullRequest {
         number,
         head,
         base: named(&base.sha)?,
+        base_branch: named(&base.branch)?,
         origin,
+        pusher,
         occurred_at: moment(&updated_at)?,
+        repository: repository_of(&repository, installation.as_ref())?,
+    }))
+}
+
+fn merge_group(event: wire::MergeGroupEvent<'_>) -> Parsed<Incoming> {
+    let wire::MergeGroupEvent { action, reason, merge_group, repository, installation } = event;
+    let wire::MergeGroup { head_sha, head_ref, base_sha, head_commit } = merge_group;
+    let change = match action.as_str() {
+        "checks_requested" => GroupChange::ChecksRequested,
+        "destroyed" => GroupChange::Destroyed { reason: shown(&reason.unwrap_or_default()) },
+        other => {
+            let text = format!("unknown action `{}` of event `merge_group`", shown(other));
+            return Ok(Incoming::Ignored(text));
+        }
+    };
+    let time = head_commit.map(|it| it.timestamp).or_else(|| repository.pushed_at.clone());
+    Ok(Incoming::MergeGroup(MergeGroup {
+        branch: named(head_ref.strip_prefix("refs/heads/").unwrap_or(&head_ref))?,
+        head: named(&head_sha)?,
+        base: named(&base_sha)?,
+        change,
+        occurred_at: moment(&time.ok_or("neither `head_commit` nor `repository.pushed_at`")?)?,
         repository: repository_of(&repository, installation.as_ref())?,
     }))
 }

@@ -6,7 +6,7 @@
 //! only ever compared and shown, shortened and escaped.
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::github::wire::{ChangesGlance, CheckGlance, Glance};
-use crate::github::{PULL_REQUEST, PUSH};
+use crate::github::{MERGE_GROUP, PULL_REQUEST, PUSH};
 
 pub use crate::github::read::{Unreadable, read};
 pub use crate::github::signature::{Secrets, Unverified, VerifiedBody};
@@ -92,6 +92,7 @@ fn wanted(event: &str, action: Option<&str>, body: &[u8], app_id: u64) -> Dispos
         ("ping", _) => Disposition::Ping,
         (PUSH, _)
         | (PULL_REQUEST, Some("opened" | "reopened" | "synchronize"))
+        | (MERGE_GROUP, Some("checks_requested" | "destroyed"))
         | (
             "installation",
             Some("created" | "deleted" | "suspend" | "unsuspend" | "new_permissions_accepted"),
@@ -123,9 +124,6 @@ fn reason(event: &str, action: Option<&str>) -> String {
         ("check_run" | "check_suite", Some("created" | "completed")) => {
             format!("{name}: a check of another App")
         }
-        ("merge_group", Some("checks_requested" | "destroyed")) => {
-            format!("{name}: merge queues are not acted on in this version")
-        }
         ("installation_repositories", Some("added" | "removed"))
         | ("github_app_authorization", Some("revoked")) => format!("{name}: nothing to do"),
         (PULL_REQUEST, Some(known)) if IDLE_PULL_REQUEST_ACTIONS.contains(&known) => {
@@ -137,7 +135,7 @@ fn reason(event: &str, action: Option<&str>) -> String {
             | "installation_repositories"
             | "check_run"
             | "check_suite"
-            | "merge_group"
+            | MERGE_GROUP
             | "github_app_authorization",
             Some(action),
         ) => format!("unknown action `{}` of event `{}`", shown(action), shown(event)),
@@ -147,7 +145,7 @@ fn reason(event: &str, action: Option<&str>) -> String {
             | "installation_repositories"
             | "check_run"
             | "check_suite"
-            | "merge_group"
+            | MERGE_GROUP
             | "github_app_authorization",
             None,
         ) => format!("event `{}` without an action", shown(event)),

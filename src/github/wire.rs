@@ -95,11 +95,14 @@ pub(super) struct Push<'a> {
 /// `pull_request`.
 #[derive(Debug, Deserialize)]
 pub(super) struct PullRequestEvent<'a> {
+    pub(super) action: String,
     pub(super) number: i64,
     pub(super) pull_request: PullRequest,
     #[serde(borrow)]
     pub(super) repository: Repository<'a>,
     pub(super) installation: Option<Installation>,
+    #[serde(borrow)]
+    pub(super) sender: Option<Account<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,12 +116,40 @@ pub(super) struct PullRequest {
 #[derive(Debug, Deserialize)]
 pub(super) struct Side {
     pub(super) sha: String,
+    #[serde(rename = "ref")]
+    pub(super) branch: String,
     pub(super) repo: Option<RepositoryRef>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct RepositoryRef {
     pub(super) id: i64,
+}
+
+/// `merge_group`.
+#[derive(Debug, Deserialize)]
+pub(super) struct MergeGroupEvent<'a> {
+    pub(super) action: String,
+    /// Of `destroyed`: `merged`, `invalidated` or `dequeued`.
+    pub(super) reason: Option<String>,
+    pub(super) merge_group: MergeGroup,
+    #[serde(borrow)]
+    pub(super) repository: Repository<'a>,
+    pub(super) installation: Option<Installation>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct MergeGroup {
+    pub(super) head_sha: String,
+    /// `refs/heads/gh-readonly-queue/main/pr-7-…`, without `refs/heads/` in some versions.
+    pub(super) head_ref: String,
+    pub(super) base_sha: String,
+    pub(super) head_commit: Option<HeadCommit>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct HeadCommit {
+    pub(super) timestamp: Moment,
 }
 
 /// `installation`.
@@ -146,7 +177,7 @@ pub(super) struct Repository<'a> {
 }
 
 /// A time as GitHub sends it: seconds since 1970 in `push`, ISO 8601 elsewhere.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Moment {
     Seconds(i64),

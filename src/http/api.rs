@@ -33,7 +33,7 @@ use crate::domain::link::Links;
 use crate::domain::page::{
     BuildView, CheckStatus, RunLine, RunView, gate_check, gate_title, host_check, host_title,
 };
-use crate::domain::run::{Reason, Run};
+use crate::domain::run::{Merge, Reason, Run, Trust};
 use crate::http::Front;
 use crate::http::pages::rfc3339;
 use crate::http::sight::{Key, Unseen, find_build, find_run};
@@ -47,6 +47,11 @@ struct RunJson<'v> {
     repository: RepositoryJson<'v>,
     sha: &'v str,
     reason: ReasonJson<'v>,
+    /// `untrusted` of a fork's commit, also once it is approved.
+    trust: Trust,
+    /// What is tested in the place of the commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merge: Option<&'v Merge>,
     created_at: String,
     state: &'static str,
     conclusion: Option<&'static str>,
@@ -67,6 +72,7 @@ struct RepositoryJson<'v> {
 enum ReasonJson<'v> {
     Push { branch: &'v str },
     PullRequest { number: i64 },
+    MergeGroup { branch: &'v str },
 }
 
 #[derive(Debug, Serialize)]
@@ -120,7 +126,10 @@ fn run_json<'v>(
         reason: match &run.reason {
             Reason::Push(branch) => ReasonJson::Push { branch: branch.as_str() },
             Reason::PullRequest(number) => ReasonJson::PullRequest { number: *number },
+            Reason::MergeGroup(branch) => ReasonJson::MergeGroup { branch: branch.as_str() },
         },
+        trust: run.trust,
+        merge: run.merge.as_ref(),
         created_at: rfc3339(run.created_at),
         state: run.state.name(),
         conclusion: conclusion(check),

@@ -199,6 +199,7 @@ fn last_line(answer: &Attempted) -> Option<String> {
             | Ending::Built { .. }
             | Ending::Superseded { .. }
             | Ending::Cancelled { .. }
+            | Ending::Skipped { .. }
             | Ending::EvaluationFailed(_)
             | Ending::Transient { .. }
             | Ending::Internal { .. },

@@ -290,7 +290,7 @@ impl Finish {
             // Its share: the time of the whole batch would make each of it look slow, and a host
             // that looks slow is built alone from then on.
             let took = self.now.since(claim.started_at) / self.together;
-            memory::built(tx, run.repository, &build.attr, took).await?;
+            memory::built(tx, &run, &build.attr, took).await?;
         }
         if ending.is_good() {
             memory::good(tx, &run, &build, &claim.derivation).await?;

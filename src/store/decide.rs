@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 use crate::domain::Timestamp;
 use crate::domain::build::{Build, BuildState, Ending};
 use crate::domain::decide::Standing;
-use crate::domain::id::{CommitSha, DeliveryId, RepositoryId, RunId};
+use crate::domain::id::{Branch, CommitSha, DeliveryId, RepositoryId, RunId};
 use crate::domain::incoming::{InstallationChange, InstallationStanding, Repository};
 use crate::domain::run::{Reason, Run, RunState};
 use crate::domain::verdict::{Verdict, judge};
@@ -31,6 +31,8 @@ pub enum Decided {
     Revive { repository: Repository, run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
     /// A run's commit is the head again, and the run stays as it is; those in between end.
     Return { run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
+    /// Runs that nobody wants any more; the text follows "cancelled by".
+    Cancel { runs: Vec<RunId>, by: String },
     /// The App's installation changed.
     Installation(InstallationChange),
 }
@@ -126,6 +128,7 @@ async fn settle(
         Decided::Start { .. }
         | Decided::Revive { .. }
         | Decided::Return { .. }
+        | Decided::Cancel { .. }
         | Decided::Installation(_) => (DeliveryState::Decided, None, now),
     };
     let done = sqlx::query(
@@ -179,6 +182,14 @@ async fn carry_out(
             }
             Ok(())
         }
+        Decided::Cancel { runs, by } => {
+            for run in &runs {
+                let (ending, verdict) =
+                    (Ending::Cancelled { by: by.clone() }, Verdict::Cancelled { by: by.clone() });
+                stop(tx, ledger, run, (ending, verdict)).await?;
+            }
+            Ok(())
+        }
         Decided::Installation(change) => changed(tx, ledger, change, now).await,
     }
 }
@@ -221,8 +232,9 @@ async fn insert_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result
     let (approval, approved_by) = rows::approval_name(&run.approval);
     let done = sqlx::query(
         "INSERT INTO run (id, repository_id, sha, reason, base, occurred_at, created_at, state, \
-         state_at, verdict, not_before, claim, claimed_until, approval, approved_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, $11, $12) \
+         state_at, verdict, not_before, claim, claimed_until, approval, approved_by, trust, \
+         base_branch) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, $11, $12, $13, $14) \
          ON CONFLICT DO NOTHING",
     )
     .bind(run.id.as_str())
@@ -237,17 +249,30 @@ async fn insert_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result
     .bind(verdict)
     .bind(approval)
     .bind(approved_by)
+    .bind(rows::trust_name(run.trust))
+    .bind(run.base_branch.as_ref().map(Branch::as_str))
     .execute(tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// A newer commit takes a run's place: whatever is open ends. A verdict that has fallen stays.
+/// A newer commit takes a run's place.
 async fn superseded(
     tx: &mut AnyConnection,
     ledger: &mut Ledger,
     id: &RunId,
     by: &CommitSha,
+) -> Result<()> {
+    let ending = Ending::Superseded { by: by.clone() };
+    stop(tx, ledger, id, (ending, Verdict::Superseded { by: by.clone() })).await
+}
+
+/// Whatever is open of a run ends like this. A verdict that has fallen stays.
+async fn stop(
+    tx: &mut AnyConnection,
+    ledger: &mut Ledger,
+    id: &RunId,
+    (ending, verdict): (Ending, Verdict),
 ) -> Result<()> {
     let run = run_by_id(tx, id).await?;
     let builds = builds_of(tx, id).await?;
@@ -259,10 +284,10 @@ async fn superseded(
         | RunState::Ended { .. } => None,
     };
     for build in builds.into_iter().filter(is_open) {
-        ledger.build(tx, build, BuildStep::End(Ending::Superseded { by: by.clone() })).await?;
+        ledger.build(tx, build, BuildStep::End(ending.clone())).await?;
     }
     if run.state.is_open() {
-        let verdict = fallen.unwrap_or(Verdict::Superseded { by: by.clone() });
+        let verdict = fallen.unwrap_or(verdict);
         ledger.run(tx, run, RunStep::End(verdict)).await?;
     }
     Ok(())

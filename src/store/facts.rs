@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 use sqlx::Row;
 
 use crate::domain::build::Required;
-use crate::domain::id::AttrPath;
+use crate::domain::id::{AttrPath, CommitSha};
 use crate::domain::incoming::Repository;
 use crate::domain::plan::Known;
 use crate::domain::run::Run;
@@ -49,14 +49,24 @@ impl Store {
         Ok(RunFacts {
             repository: rows::repository(&row)?,
             known: memory::known(&mut tx, run.repository).await?,
-            base_builds: base_builds(&mut tx, &run).await?,
+            base_builds: base_builds(&mut tx, &run, run.base.as_ref()).await?,
             run,
         })
     }
+
+    /// What the newest run on this commit listed, for a run that is compared with it instead of
+    /// with its own base.
+    pub async fn base_builds(&self, run: &Run, base: &CommitSha) -> Result<Option<Vec<BaseBuild>>> {
+        base_builds(&mut *self.read().await?, run, Some(base)).await
+    }
 }
 
-async fn base_builds(tx: &mut AnyConnection, run: &Run) -> Result<Option<Vec<BaseBuild>>> {
-    let Some(base) = &run.base else { return Ok(None) };
+async fn base_builds(
+    tx: &mut AnyConnection,
+    run: &Run,
+    base: Option<&CommitSha>,
+) -> Result<Option<Vec<BaseBuild>>> {
+    let Some(base) = base else { return Ok(None) };
     let found = sqlx::query(
         "SELECT attr, label, required FROM build WHERE run_id = (SELECT r.id FROM run r \
          WHERE r.repository_id = $1 AND r.sha = $2 AND r.id <> $3 \

@@ -8,7 +8,7 @@ use crate::domain::Timestamp;
 use crate::domain::build::{Build, Derivation};
 use crate::domain::id::{AttrPath, RepositoryId, StorePath};
 use crate::domain::plan::Known;
-use crate::domain::run::{Reason, Run};
+use crate::domain::run::{Reason, Run, Trust};
 use crate::store::error::Result;
 use crate::store::rows;
 
@@ -35,14 +35,18 @@ pub(super) async fn known(
     Ok(known)
 }
 
-/// A host was evaluated; without `took`, what was known of it stays.
+/// A host was evaluated; without `took`, what was known of it stays, and so it does whatever a
+/// stranger's commit makes of a host: nobody is to be misled about how heavy it is.
 pub(super) async fn evaluated(
     tx: &mut AnyConnection,
-    repository: RepositoryId,
+    run: &Run,
     attr: &AttrPath,
     took: Option<Known>,
     now: Timestamp,
 ) -> Result<()> {
+    if run.trust == Trust::Untrusted {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO memory (repository_id, attr_key, attr, evaluation_ms, evaluation_peak, \
          last_good_at, seen_at) VALUES ($1, $2, $3, $4, $5, 0, $6) \
@@ -51,7 +55,7 @@ pub(super) async fn evaluated(
          evaluation_peak = COALESCE(excluded.evaluation_peak, memory.evaluation_peak), \
          seen_at = excluded.seen_at",
     )
-    .bind(repository.0)
+    .bind(run.repository.0)
     .bind(rows::attr_key(attr)?)
     .bind(rows::to_json(attr)?)
     .bind(took.map(|it| it.evaluation_ms))
@@ -65,12 +69,15 @@ pub(super) async fn evaluated(
 /// A host's derivation was realised in so long.
 pub(super) async fn built(
     tx: &mut AnyConnection,
-    repository: RepositoryId,
+    run: &Run,
     attr: &AttrPath,
     build_ms: i64,
 ) -> Result<()> {
+    if run.trust == Trust::Untrusted {
+        return Ok(());
+    }
     sqlx::query("UPDATE memory SET build_ms = $3 WHERE repository_id = $1 AND attr_key = $2")
-        .bind(repository.0)
+        .bind(run.repository.0)
         .bind(rows::attr_key(attr)?)
         .bind(build_ms)
         .execute(tx)
@@ -85,7 +92,7 @@ pub(super) async fn good(
     build: &Build,
     derivation: &Derivation,
 ) -> Result<()> {
-    let Reason::Push(branch) = &run.reason else { return Ok(()) };
+    let (Reason::Push(branch), Trust::Trusted) = (&run.reason, run.trust) else { return Ok(()) };
     let out = derivation.outputs.get("out").or_else(|| derivation.outputs.values().next());
     sqlx::query(
         "UPDATE memory SET last_good_drv = $3, last_good_out = $4, last_good_at = $5 \

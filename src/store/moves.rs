@@ -185,12 +185,16 @@ impl Ledger {
         step: RunStep,
     ) -> Result<Run> {
         let now = self.now;
+        let was_skipped = is_skipped(&run.state);
         let (state, _) = match step {
             RunStep::Evaluate => run.state.evaluate(now),
             RunStep::Evaluated => run.state.evaluated(now),
             RunStep::End(verdict) => run.state.end(verdict, now),
             RunStep::Revive => run.state.revive(&run.approval),
         }?;
+        if was_skipped {
+            overrule_skip(tx, &run.id).await?;
+        }
         run.state = state;
         save_run(tx, &run, now).await?;
         let pace = match &run.state {
@@ -229,6 +233,19 @@ impl Ledger {
         }
         Ok(self.moved)
     }
+}
+
+fn is_skipped(state: &RunState) -> bool {
+    matches!(state, RunState::Ended { verdict: Verdict::Skipped { .. }, .. })
+}
+
+/// A skipped run is wanted after all.
+async fn overrule_skip(tx: &mut AnyConnection, run: &RunId) -> Result<()> {
+    sqlx::query("UPDATE run SET skip_overruled = 1 WHERE id = $1")
+        .bind(run.as_str())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// The verdict of a run that waits for nothing but its builds, once it has fallen.

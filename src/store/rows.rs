@@ -12,7 +12,7 @@ use crate::domain::Timestamp;
 use crate::domain::build::{Build, BuildState, Rebuild, Required, Waiting};
 use crate::domain::id::{AttrPath, InstallationId, Login, RepositoryId};
 use crate::domain::incoming::{InstallationStanding, Repository, Visibility};
-use crate::domain::run::{Approval, Run, RunState};
+use crate::domain::run::{Approval, Run, RunState, Skip, Trust};
 use crate::store::error::{Result, StoreError};
 
 /// The columns of a run, of `run r`.
@@ -22,7 +22,9 @@ macro_rules! run_columns {
          r.base AS r_base, r.occurred_at AS r_occurred_at, r.created_at AS r_created_at, \
          r.state AS r_state, r.state_at AS r_state_at, r.verdict AS r_verdict, \
          r.problem AS r_problem, r.waits AS r_waits, r.approval AS r_approval, \
-         r.approved_by AS r_approved_by, r.note AS r_note"
+         r.approved_by AS r_approved_by, r.note AS r_note, r.trust AS r_trust, \
+         r.base_branch AS r_base_branch, r.merged AS r_merged, \
+         r.skip_overruled AS r_skip_overruled"
     };
 }
 
@@ -195,7 +197,14 @@ pub(super) fn run(row: &AnyRow) -> Result<Run> {
         created_at: time(row, "r_created_at")?,
         problem: maybe_json(row, "r_problem")?,
         waits: row.try_get("r_waits")?,
+        trust: trust(row)?,
         approval: approval(row)?,
+        base_branch: maybe_parsed(row, "r_base_branch")?,
+        merge: maybe_json(row, "r_merged")?,
+        skip: match row.try_get::<i64, _>("r_skip_overruled")? {
+            0 => Skip::Heeded,
+            _ => Skip::Overruled,
+        },
         note: row.try_get("r_note")?,
         state,
     })
@@ -232,6 +241,21 @@ pub(super) fn build(row: &AnyRow) -> Result<Build> {
         rebuild: rebuild(row, "b_rebuild")?,
         state,
     })
+}
+
+fn trust(row: &AnyRow) -> Result<Trust> {
+    match row.try_get::<&str, _>("r_trust")? {
+        "trusted" => Ok(Trust::Trusted),
+        "untrusted" => Ok(Trust::Untrusted),
+        other => Err(unknown("r_trust", other)),
+    }
+}
+
+pub(super) fn trust_name(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Trusted => "trusted",
+        Trust::Untrusted => "untrusted",
+    }
 }
 
 fn approval(row: &AnyRow) -> Result<Approval> {

@@ -7,7 +7,7 @@ use crate::domain::Timestamp;
 use crate::domain::build::{Build, BuildState, Derivation, Ending, Required, Waiting};
 use crate::domain::id::{AttemptId, AttrPath, BuildId, DrvPath};
 use crate::domain::plan::Known;
-use crate::domain::run::Run;
+use crate::domain::run::{Merge, Run};
 use crate::domain::verdict::{Problem, Verdict};
 use crate::store::bump::{self, Pace};
 use crate::store::error::{Result, StoreError};
@@ -147,6 +147,24 @@ impl Store {
         Ok(moved)
     }
 
+    /// What is tested in the place of the run's commit, if anything.
+    pub async fn set_merge(
+        &self,
+        claim: &RunClaim,
+        merge: Option<&Merge>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.write().await?;
+        hold(&mut tx, claim, now).await?;
+        sqlx::query("UPDATE run SET merged = $2 WHERE id = $1")
+            .bind(claim.run.as_str())
+            .bind(merge.map(rows::to_json).transpose()?)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// What these evaluations gave. A build whose derivation is being realised joins that attempt.
     pub async fn evaluated(
         &self,
@@ -163,7 +181,7 @@ impl Store {
             if build.run != run.id {
                 return Err(StoreError::Missing(format!("build {} of run {}", build.id, run.id)));
             }
-            memory::evaluated(&mut tx, run.repository, &build.attr, took, now).await?;
+            memory::evaluated(&mut tx, &run, &build.attr, took, now).await?;
             if let Some(took) = took {
                 note_evaluation(&mut tx, &build.id, took).await?;
             }

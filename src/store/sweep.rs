@@ -148,8 +148,9 @@ impl Store {
     pub async fn roots(&self) -> Result<Vec<Root>> {
         let mut tx = self.read().await?;
         let in_flight = sqlx::query(
-            "SELECT DISTINCT drv FROM build \
-             WHERE state <> 'ended' AND state IN ('waiting', 'building') AND drv IS NOT NULL",
+            "SELECT b.drv AS drv, MIN(r.trust) AS trust FROM build b JOIN run r ON r.id = b.run_id \
+             WHERE b.state <> 'ended' AND b.state IN ('waiting', 'building') \
+             AND b.drv IS NOT NULL GROUP BY b.drv",
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -163,7 +164,12 @@ impl Store {
         for row in &in_flight {
             let path: String = row.try_get("drv")?;
             let base = path.rsplit('/').next().unwrap_or_default();
-            roots.push(Root { name: format!("building-{base}"), path });
+            // One that a trusted run wants too is held under that name.
+            let prefix = match row.try_get::<&str, _>("trust")? {
+                "trusted" => "building",
+                _ => "untrusted",
+            };
+            roots.push(Root { name: format!("{prefix}-{base}"), path });
         }
         for row in &good {
             let attr: &str = row.try_get("attr_key")?;

@@ -10,7 +10,7 @@ use fleetcheck::domain::build::{Attempted, Derivation, Required, Waiting};
 use fleetcheck::domain::id::{AttemptId, AttrPath, BuildId, InstallationId, RepositoryId, RunId};
 use fleetcheck::domain::incoming::{Repository, Visibility};
 use fleetcheck::domain::link::Links;
-use fleetcheck::domain::run::{Approval, Reason, Run, RunState};
+use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::github::webhook::Secrets;
 use fleetcheck::http::health::Readiness;
 use fleetcheck::http::{Front, router};
@@ -181,7 +181,11 @@ impl World {
                 created_at: NOW,
                 problem: None,
                 waits: None,
+                trust: Trust::Trusted,
                 approval: Approval::NotNeeded,
+                base_branch: None,
+                merge: None,
+                skip: Skip::Heeded,
                 note: None,
                 state: RunState::Requested,
             },

@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "the harness may panic")]
 mod crashes;
 mod deliveries;
+mod forks;
 mod gate;
 mod github_trouble;
 mod limits;
+mod merge_queue;
+mod merges;
 mod pages;
 mod postgres;
 mod pull_requests;
@@ -12,6 +15,7 @@ mod pushes;
 mod repositories;
 #[path = "../store/postgres.rs"]
 mod server;
+mod skips;
 mod superseding;
 #[path = "../world/mod.rs"]
 mod world;

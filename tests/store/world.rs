@@ -12,7 +12,7 @@ use fleetcheck::domain::incoming::{
 };
 use fleetcheck::domain::page::RunView;
 use fleetcheck::domain::plan::Known;
-use fleetcheck::domain::run::{Approval, Reason, Run, RunState};
+use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::store::attempts::Finished;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
@@ -173,7 +173,11 @@ pub(crate) fn run(commit: &str, branch: &str) -> Run {
         created_at: NOW.plus(i64::try_from(number()).unwrap()),
         problem: None,
         waits: None,
+        trust: Trust::Trusted,
         approval: Approval::NotNeeded,
+        base_branch: None,
+        merge: None,
+        skip: Skip::Heeded,
         note: None,
         state: RunState::Requested,
     }

@@ -21,6 +21,11 @@ pub enum Ending {
         /// A login, or what it was, in words that follow "cancelled by".
         by: String,
     },
+    /// Its commit asks not to be built.
+    Skipped {
+        /// The words that ask for it: `[skip ci]`.
+        by: String,
+    },
     /// The flake does not give a derivation for it.
     EvaluationFailed(EvaluationFailure),
     /// Its derivation, or one that it needs, failed to build.
@@ -91,6 +96,7 @@ impl Ending {
             Self::Reused | Self::Built { .. } => true,
             Self::Superseded { .. }
             | Self::Cancelled { .. }
+            | Self::Skipped { .. }
             | Self::EvaluationFailed(_)
             | Self::BuildFailed(_)
             | Self::TimedOut(_)

@@ -2,6 +2,7 @@ use super::*;
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::domain::incoming::Visibility;
 use crate::domain::run::Approval;
+use crate::domain::run::Skip;
 
 fn sha(digit: char) -> CommitSha {
     digit.to_string().repeat(40).parse().unwrap()
@@ -38,7 +39,11 @@ fn standing_run(head: char, before: char, at: i64, state: RunState) -> Run {
         created_at: Timestamp(at),
         problem: None,
         waits: None,
+        trust: Trust::Trusted,
         approval: Approval::NotNeeded,
+        base_branch: None,
+        merge: None,
+        skip: Skip::Heeded,
         note: None,
         state,
     }
@@ -158,20 +163,69 @@ fn a_force_push_back_to_a_tested_commit_supersedes_what_came_in_between() {
     assert_eq!(decision, wanted);
 }
 
-#[test]
-fn a_fork_s_pull_request_waits_for_approval() {
-    let owners = acme();
-    let pull = Incoming::PullRequest(PullRequest {
+fn fork() -> Incoming {
+    Incoming::PullRequest(PullRequest {
         repository: repository(),
         number: 7,
         head: sha('d'),
         base: sha('a'),
+        base_branch: "main".parse().unwrap(),
         origin: Origin::Fork,
+        pusher: Some(login("baltar")),
         occurred_at: Timestamp(10),
-    });
-    let decision = decide(&pull, &facts(&owners, Standing::default()));
-    let Decision::Start { run, .. } = decision else { panic!("{decision:?}") };
-    assert_eq!(run.trust, Trust::NeedsApproval);
+    })
+}
+
+fn login(text: &str) -> Login {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_fork_is_decided_by_the_default_branch_and_by_who_pushed_it() {
+    use Permission::{Read, Write};
+    let owners = acme();
+    let asked = decide(&fork(), &facts(&owners, Standing::default()));
+    let account = Some(login("baltar"));
+    let question = Question::Trust { repository: repository(), account };
+    assert_eq!(asked, Decision::Ask(question));
+    let (not_needed, needed) = (Some(Approval::NotNeeded), Some(Approval::Needed));
+    let given = |by| Some(Approval::Given { by: login(by) });
+    let of_one = Approvals::OfOneCommit;
+    let table = [
+        (Forks::Approve, of_one, Read, None, needed.clone()),
+        (Forks::Approve, of_one, Write, None, not_needed.clone()),
+        (Forks::Approve, of_one, Read, given("adama"), needed.clone()),
+        (Forks::Approve, Approvals::Sticky, Read, given("adama"), given("adama")),
+        (Forks::Approve, Approvals::Sticky, Read, not_needed.clone(), needed.clone()),
+        (Forks::Approve, Approvals::Sticky, Read, needed.clone(), needed),
+        (Forks::Build, of_one, Read, None, not_needed),
+        (Forks::Never, of_one, Write, None, None),
+        (Forks::Never, Approvals::Sticky, Read, given("adama"), None),
+    ];
+    for (forks, approvals, permission, before, wanted) in table {
+        let trust = TrustFacts { policy: TrustPolicy { forks, approvals }, permission };
+        let newest = before
+            .clone()
+            .map(|approval| Run { approval, ..standing_run('c', 'a', 9, RunState::Requested) });
+        let standing = Standing { newest, ..Standing::default() };
+        let told = Facts { trust: Some(&trust), ..facts(&owners, standing) };
+        let decision = decide(&fork(), &told);
+        let Decision::Start { run, .. } = decision else { panic!("{decision:?}") };
+        assert_eq!(run.trust, Trust::Untrusted, "whoever pushed it");
+        let found = match run.admission {
+            Admission::Admitted(approval) => Some(approval),
+            Admission::Refused(_) => None,
+        };
+        assert_eq!(found, wanted, "{forks:?} {approvals:?} {permission:?} after {before:?}");
+    }
+}
+
+#[test]
+fn nobody_is_asked_about_a_fork_whose_run_there_is() {
+    let owners = acme();
+    let same = standing_run('d', 'a', 10, RunState::Requested);
+    let standing = Standing { same: Some(same.clone()), newest: Some(same), open: vec![] };
+    ignored(&decide(&fork(), &facts(&owners, standing)));
 }
 
 #[test]
@@ -186,4 +240,43 @@ fn deleted_branches_and_tags_make_no_run() {
         });
         ignored(&decide(&push, &facts(&owners, Standing::default())));
     }
+}
+
+fn group(change: GroupChange) -> Incoming {
+    Incoming::MergeGroup(MergeGroup {
+        repository: repository(),
+        branch: "gh-readonly-queue/main/pr-7-a".parse().unwrap(),
+        head: sha('d'),
+        base: sha('a'),
+        change,
+        occurred_at: Timestamp(10),
+    })
+}
+
+#[test]
+fn a_merge_group_is_tested_without_asking_anyone_and_supersedes_nothing() {
+    let owners = acme();
+    let requested = group(GroupChange::ChecksRequested);
+    let decision = decide(&requested, &facts(&owners, Standing::default()));
+    let Decision::Start { run, supersede, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!((run.sha, run.base, run.trust), (sha('d'), Some(sha('a')), Trust::Trusted));
+    assert_eq!(run.reason.to_string(), "merge_group:gh-readonly-queue/main/pr-7-a");
+    assert_eq!(run.reason.to_string().parse::<Reason>().unwrap(), run.reason);
+    assert!(supersede.is_empty());
+}
+
+#[test]
+fn a_merge_group_that_is_gone_cancels_its_run_if_it_has_one() {
+    let owners = acme();
+    let gone = group(GroupChange::Destroyed { reason: "invalidated".to_owned() });
+    let open = standing_run('d', 'a', 10, RunState::Requested);
+    let standing = Standing { open: vec![open.clone()], ..Standing::default() };
+    let decision = decide(&gone, &facts(&owners, standing));
+    let by = "the merge queue: the group was invalidated".to_owned();
+    assert_eq!(decision, Decision::Cancel { runs: vec![open.id], by });
+    let late = decide(&gone, &facts(&owners, Standing::default()));
+    assert_eq!(ignored(&late), "the merge group is gone (invalidated), and so is its run");
+    let strangers = vec!["other".to_owned()];
+    let decision = decide(&gone, &facts(&strangers, Standing::default()));
+    assert_eq!(ignored(&decision), "Acme is not in github.owners");
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::domain::Timestamp;
 use crate::domain::build::{BuildState, Ending, Required, Waiting};
 use crate::domain::link::Links;
+use crate::domain::page::provenance::{as_merged, provenance};
 use crate::domain::page::words::{self, Standing, duration, host_name, remark, result, standing};
 use crate::domain::page::{
     Annotation, BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView, StatusPage,
@@ -41,7 +42,8 @@ pub(super) fn status(view: &RunView, links: &Links) -> StatusPage {
     let state = match gate_check(view) {
         CheckStatus::Queued | CheckStatus::InProgress { .. } => StatusState::Pending,
         CheckStatus::Completed { conclusion, .. } => match conclusion {
-            Conclusion::Success => StatusState::Success,
+            // Statuses know no "skipped" either; a check that is passes, and so does this.
+            Conclusion::Success | Conclusion::Skipped => StatusState::Success,
             // Statuses know no "waits for a person"; it is not decided, and blocks.
             Conclusion::ActionRequired => StatusState::Pending,
             Conclusion::Cancelled => StatusState::Error,
@@ -99,7 +101,10 @@ fn decided_at(view: &RunView) -> Timestamp {
         (
             RunState::Ended {
                 verdict:
-                    Verdict::Superseded { .. } | Verdict::Cancelled { .. } | Verdict::Broken { .. },
+                    Verdict::Superseded { .. }
+                    | Verdict::Cancelled { .. }
+                    | Verdict::Skipped { .. }
+                    | Verdict::Broken { .. },
                 at,
             },
             _,
@@ -198,6 +203,7 @@ fn decided_title(view: &RunView, verdict: &Verdict) -> String {
         Verdict::Broken { problem } => problem.headline.clone(),
         Verdict::Superseded { by } => format!("superseded by {}", by.short()),
         Verdict::Cancelled { by } => format!("cancelled by {by}"),
+        Verdict::Skipped { by } => format!("skipped by {by} in the commit's message"),
         Verdict::Passed | Verdict::Failed | Verdict::TimedOut => {
             let required: Vec<&BuildView> =
                 view.builds.iter().filter(|it| is_required(it)).collect();
@@ -214,7 +220,7 @@ fn decided_title(view: &RunView, verdict: &Verdict) -> String {
             } else {
                 format!("{good} of {all} {word}{noun} {verb}")
             };
-            format!("{count}{}", failures(view))
+            format!("{count}{}{}", as_merged(&view.run), failures(view))
         }
     }
 }
@@ -244,8 +250,14 @@ fn summary(view: &RunView, links: &Links) -> String {
     if let RunState::Ended { verdict: Verdict::Cancelled { by }, .. } = &view.run.state {
         let _ = write!(out, "Cancelled by {}.\n\n", inline(by));
     }
+    if let RunState::Ended { verdict: Verdict::Skipped { .. }, .. } = &view.run.state {
+        out.push_str("Nothing of this commit was built.\n\n");
+    }
     if let Some(problem) = problem(view) {
         let _ = write!(out, "**{}**\n\n", inline(&problem.headline));
+    }
+    for sentence in provenance(&view.run) {
+        let _ = write!(out, "{}\n\n", inline(&sentence));
     }
     if view.builds.is_empty() {
         let url = links.run(&view.run.id, view.repository.visibility);
@@ -300,6 +312,7 @@ fn time(it: &BuildView) -> String {
             Ending::Reused
             | Ending::Superseded { .. }
             | Ending::Cancelled { .. }
+            | Ending::Skipped { .. }
             | Ending::Transient { .. }
             | Ending::Internal { .. },
         )
@@ -340,7 +353,9 @@ pub fn problem(view: &RunView) -> Option<&Problem> {
     match &view.run.state {
         RunState::Ended { verdict: Verdict::Broken { problem }, .. } => Some(problem),
         RunState::Ended {
-            verdict: Verdict::Superseded { .. } | Verdict::Cancelled { .. }, ..
+            verdict:
+                Verdict::Superseded { .. } | Verdict::Cancelled { .. } | Verdict::Skipped { .. },
+            ..
         } => None,
         RunState::Ended {
             verdict: Verdict::Passed | Verdict::Failed | Verdict::TimedOut, ..

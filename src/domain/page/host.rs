@@ -4,10 +4,12 @@ use crate::domain::build::{
 };
 use crate::domain::id::{AttrPath, DrvPath};
 use crate::domain::link::Links;
+use crate::domain::page::provenance::CONFINED;
 use crate::domain::page::words::{bytes, clock, duration, internal, seconds, timed_out, waiting};
 use crate::domain::page::{
     Annotation, BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView,
 };
+use crate::domain::run::Trust;
 use crate::domain::text::{clean, cut_lines, fence, inline, plain_title, tail};
 use crate::domain::verdict::conclusion;
 
@@ -33,7 +35,11 @@ pub(super) fn page(
         name: format!("{check_name} / {label}"),
         status: host_check(build),
         title: plain_title(&host_title(build), MOST_TITLE),
-        summary: cut_lines(&summary(build, &url, log.as_deref()), MOST_MARKDOWN, &more),
+        summary: cut_lines(
+            &summary(build, view.run.trust, (&url, log.as_deref())),
+            MOST_MARKDOWN,
+            &more,
+        ),
         text: cut_lines(&text, MOST_MARKDOWN, &more),
         annotations: annotation(&label, &build.build.state).into_iter().collect(),
         actions: vec![],
@@ -83,6 +89,7 @@ fn ended_title(ending: &Ending) -> String {
         Ending::Built { seconds: took } => format!("built in {}", seconds(*took)),
         Ending::Superseded { by } => format!("superseded by {}", by.short()),
         Ending::Cancelled { by } => format!("cancelled by {by}"),
+        Ending::Skipped { by } => format!("skipped by {by}"),
         Ending::EvaluationFailed(failure) => failure.headline.clone(),
         Ending::BuildFailed(failure) => {
             format!("{} failed to build: {}", failure.derivation.name(), failure.headline)
@@ -93,7 +100,7 @@ fn ended_title(ending: &Ending) -> String {
     }
 }
 
-fn summary(view: &BuildView, url: &str, log: Option<&str>) -> String {
+fn summary(view: &BuildView, trust: Trust, (url, log): (&str, Option<&str>)) -> String {
     let build = &view.build;
     let mut rows = vec![("attribute", attribute(&build.attr))];
     if let Some(derivation) = build.state.derivation() {
@@ -108,6 +115,9 @@ fn summary(view: &BuildView, url: &str, log: Option<&str>) -> String {
     }
     if build.attempts > 0 {
         rows.push(("attempts", build.attempts.to_string()));
+    }
+    if trust == Trust::Untrusted {
+        rows.push(("trust", CONFINED.to_owned()));
     }
     if build.required == Required::Optional {
         rows.push(("gate", "not required: its failure does not fail the gate".to_owned()));
@@ -133,7 +143,8 @@ fn text(state: &BuildState) -> String {
         Ending::Reused
         | Ending::Built { .. }
         | Ending::Superseded { .. }
-        | Ending::Cancelled { .. } => String::new(),
+        | Ending::Cancelled { .. }
+        | Ending::Skipped { .. } => String::new(),
         Ending::EvaluationFailed(failure) => evaluation_text(failure),
         Ending::BuildFailed(failure) => build_text(failure),
         Ending::TimedOut(late) => timeout_text(late),

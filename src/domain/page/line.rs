@@ -51,6 +51,7 @@ impl RunLine {
                 Verdict::Broken { problem } => plain_title(&problem.headline, 200),
                 Verdict::Superseded { by } => format!("superseded by {}", by.short()),
                 Verdict::Cancelled { by } => plain_title(&format!("cancelled by {by}"), 200),
+                Verdict::Skipped { by } => plain_title(&format!("skipped by {by}"), 200),
             },
         }
     }

@@ -11,7 +11,7 @@ use crate::domain::build::{
 };
 use crate::domain::id::AttrPath;
 use crate::domain::incoming::Visibility;
-use crate::domain::run::{Approval, Reason, RunState};
+use crate::domain::run::{Approval, Reason, RunState, Skip, Trust};
 use crate::domain::verdict::{Problem, Verdict};
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
@@ -102,7 +102,11 @@ fn view(state: RunState, builds: Vec<BuildView>) -> RunView {
             created_at: NOW,
             problem: None,
             waits: None,
+            trust: Trust::Trusted,
             approval: Approval::NotNeeded,
+            base_branch: None,
+            merge: None,
+            skip: Skip::Heeded,
             note: None,
             state,
         },

@@ -67,6 +67,8 @@ pub(super) fn standing(view: &BuildView) -> Standing {
     match view.build.state.ending() {
         None => Standing::Open,
         Some(ending) if ending.is_good() => Standing::Good,
+        // Not to be built is what was asked for.
+        Some(Ending::Skipped { .. }) => Standing::Good,
         Some(_) => Standing::Bad,
     }
 }
@@ -83,6 +85,7 @@ pub fn result(state: &BuildState) -> &'static str {
             Ending::Built { .. } => "✅ built",
             Ending::Superseded { .. } => "🚫 superseded",
             Ending::Cancelled { .. } => "🚫 cancelled",
+            Ending::Skipped { .. } => "⏭️ skipped",
             Ending::EvaluationFailed(_) => "❌ does not evaluate",
             Ending::BuildFailed(_) => "❌ does not build",
             Ending::TimedOut(_) => "❌ timed out",
@@ -104,6 +107,7 @@ pub fn remark(state: &BuildState) -> String {
             Ending::Built { .. } => String::new(),
             Ending::Superseded { by } => format!("superseded by {}", by.short()),
             Ending::Cancelled { by } => format!("cancelled by {by}"),
+            Ending::Skipped { by } => format!("skipped by {by}"),
             Ending::EvaluationFailed(failure) => failure.headline.clone(),
             Ending::BuildFailed(failure) => {
                 let own = derivation.as_ref().is_some_and(|it| it.path == failure.derivation);

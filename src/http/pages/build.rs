@@ -4,7 +4,9 @@ use maud::{Markup, html};
 
 use crate::domain::build::{BuildState, Ending, EvaluationFailure, Required};
 use crate::domain::link::Links;
-use crate::domain::page::{BuildView, RunView, bytes, duration, host_check, host_name, host_title};
+use crate::domain::page::{
+    BuildView, RunView, bytes, duration, host_check, host_name, host_title, provenance,
+};
 use crate::domain::text::clean;
 use crate::flow::shared::Counts;
 use crate::http::colour;
@@ -72,6 +74,7 @@ fn facts(run: &RunView, view: &BuildView, links: &Links) -> Markup {
                 dt { "evaluation" } dd { (duration(cost.elapsed_ms)) ", " (bytes(cost.peak_memory)) }
             }
             @if build.attempts > 0 { dt { "attempts" } dd { (build.attempts) } }
+            @for sentence in provenance(&run.run) { dt { "tested" } dd { (clean(&sentence)) } }
             @if build.required == Required::Optional {
                 dt { "gate" } dd { "not required" }
             }
@@ -103,7 +106,8 @@ fn failure(state: &BuildState) -> Markup {
             Ending::Reused
             | Ending::Built { .. }
             | Ending::Superseded { .. }
-            | Ending::Cancelled { .. },
+            | Ending::Cancelled { .. }
+            | Ending::Skipped { .. },
         )
         | None => html! {},
     }

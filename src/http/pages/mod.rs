@@ -82,6 +82,7 @@ fn pill(status: CheckStatus) -> Markup {
         CheckStatus::InProgress { .. } => "in progress",
         CheckStatus::Completed { conclusion, .. } => match conclusion {
             Conclusion::Success => "success",
+            Conclusion::Skipped => "skipped",
             Conclusion::Cancelled => "cancelled",
             Conclusion::ActionRequired => "action required",
             Conclusion::TimedOut => "timed out",
@@ -97,7 +98,7 @@ fn colour_of(status: CheckStatus) -> &'static str {
         CheckStatus::Queued | CheckStatus::InProgress { .. } => "open",
         CheckStatus::Completed { conclusion, .. } => match conclusion {
             Conclusion::Success => "good",
-            Conclusion::Cancelled => "gone",
+            Conclusion::Skipped | Conclusion::Cancelled => "gone",
             Conclusion::ActionRequired => "open",
             Conclusion::TimedOut | Conclusion::Failure => "bad",
         },
@@ -116,6 +117,7 @@ fn reason(run: &Run) -> String {
     match &run.reason {
         Reason::Push(branch) => format!("push to {branch}"),
         Reason::PullRequest(number) => format!("pull request {number}"),
+        Reason::MergeGroup(branch) => format!("merge group {branch}"),
     }
 }
 

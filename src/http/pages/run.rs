@@ -6,7 +6,7 @@ use crate::domain::build::{BuildState, Ending, Required};
 use crate::domain::link::Links;
 use crate::domain::page::{
     BuildView, CheckStatus, RunView, duration, gate_check, gate_title, host_check, host_name,
-    in_order, remark, result,
+    in_order, provenance, remark, result,
 };
 use crate::domain::run::RunState;
 use crate::domain::text::clean;
@@ -27,6 +27,7 @@ pub(in crate::http) fn render(view: &RunView, links: &Links) -> Response {
         h1 { (clean(&title)) }
         p { (pill(check)) " " a href=(json) { "JSON" } }
         (problem(view))
+        (tested(view))
         @if !view.builds.is_empty() {
             h2 { "Hosts" }
             ul.rows { @for build in in_order(view) { (row(view, build, links)) } }
@@ -36,6 +37,10 @@ pub(in crate::http) fn render(view: &RunView, links: &Links) -> Response {
     let open = |it: &BuildView| !matches!(host_check(it), CheckStatus::Completed { .. });
     let live = if view.builds.iter().any(open) { Change::Expected } else { change(check) };
     page(&title, live, &main)
+}
+
+fn tested(view: &RunView) -> Markup {
+    html! { @for sentence in provenance(&view.run) { p.dim { (clean(&sentence)) } } }
 }
 
 fn problem(view: &RunView) -> Markup {
@@ -48,6 +53,9 @@ fn problem(view: &RunView) -> Markup {
         },
         RunState::Ended { verdict: Verdict::Cancelled { by }, .. } => html! {
             p { "Cancelled by " (clean(by)) "." }
+        },
+        RunState::Ended { verdict: Verdict::Skipped { by }, .. } => html! {
+            p { "The commit's message says " code { (clean(by)) } ": nothing of it was built." }
         },
         RunState::AwaitingApproval => html! {
             p {

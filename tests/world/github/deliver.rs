@@ -163,6 +163,24 @@ impl FakeGitHub {
         self.deliver("pull_request", &body).await
     }
 
+    /// A merge queue makes a group of `main` and a head that it has pushed to a branch of its own,
+    /// or dissolves it: `checks_requested`, `destroyed`.
+    pub async fn merge_group(
+        &self,
+        repo: &RepoHandle,
+        action: &str,
+        branch: &str,
+        head: &str,
+    ) -> Option<u16> {
+        let base = repo.head("main").unwrap();
+        let group = payload::Group { action, branch, head, base: &base };
+        let body = {
+            let state = self.world.state();
+            payload::merge_group(state.repository(repo.id), &group, self.world.now())
+        };
+        self.deliver("merge_group", &body).await
+    }
+
     /// The App's installation changes: `suspend`, `unsuspend`, `deleted`.
     pub async fn installation(&self, repo: &RepoHandle, action: &str) -> Option<u16> {
         let body = json!({

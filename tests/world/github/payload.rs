@@ -90,6 +90,43 @@ pub(super) fn push(from: &Repository, moved: &Moved<'_>) -> Value {
     })
 }
 
+/// A group that a merge queue tests.
+pub(super) struct Group<'a> {
+    pub(super) action: &'a str,
+    /// `gh-readonly-queue/main/pr-7-…`.
+    pub(super) branch: &'a str,
+    pub(super) head: &'a str,
+    pub(super) base: &'a str,
+}
+
+pub(super) fn merge_group(of: &Repository, group: &Group<'_>, now: i64) -> Value {
+    let Group { action, branch, head, base } = group;
+    let mut body = json!({
+        "action": action,
+        "merge_group": {
+            "head_sha": head,
+            "head_ref": format!("refs/heads/{branch}"),
+            "base_sha": base,
+            "base_ref": "refs/heads/main",
+            "head_commit": {
+                "id": head,
+                "tree_id": head,
+                "message": "as the test wants it",
+                "timestamp": iso(now),
+                "author": { "name": "fleetcheck", "email": "fleetcheck@example.org" },
+                "committer": { "name": "fleetcheck", "email": "fleetcheck@example.org" },
+            },
+        },
+        "repository": repository(of),
+        "sender": sender(),
+        "installation": installation(of),
+    });
+    if *action == "destroyed" {
+        body["reason"] = json!("invalidated");
+    }
+    body
+}
+
 /// A pull request's state and what happened to it.
 pub struct PullRequest<'a> {
     pub action: &'a str,

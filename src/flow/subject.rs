@@ -1,0 +1,129 @@
+//! What of a run is evaluated: its commit or the merge of it, by which policy, with which rights.
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::id::CommitSha;
+use crate::domain::lock::Lock;
+use crate::domain::policy::{Policy, PullRequests};
+use crate::domain::run::{Merge, Reason, Skip, Trust};
+use crate::domain::skip;
+use crate::domain::verdict::Problem;
+use crate::flow::evaluate::Interrupted;
+use crate::flow::source::{self, Commits, SourceError};
+use crate::nix::eval::{Evaluator, Untrusted};
+use crate::nix::flake::Pinned;
+use crate::nix::git::{Merged, Mirror};
+use crate::store::facts::RunFacts;
+
+/// What is evaluated for a run.
+pub(super) struct Subject {
+    pub(super) policy: Policy,
+    pub(super) flake: Pinned,
+    /// What is tested in the place of the run's commit.
+    pub(super) merge: Option<Merge>,
+    /// The words of the commit's message that ask not to build it, where they count.
+    pub(super) skip: Option<&'static str>,
+}
+
+/// Finds a run's [`Subject`].
+pub(super) struct Finder<'a> {
+    pub(super) commits: &'a Commits,
+    pub(super) evaluator: &'a Evaluator,
+    pub(super) stop: &'a CancellationToken,
+}
+
+impl Finder<'_> {
+    /// Fetches what is needed and pins the flake.
+    pub(super) async fn find(&self, facts: &RunFacts) -> Result<Subject, Interrupted> {
+        let RunFacts { run, repository, .. } = facts;
+        let mirror = self.commits.fetch(repository, &run.sha, self.stop).await?;
+        let mut policy = source::policy(&mirror, &run.sha).await?;
+        let skip = match &run.reason {
+            _ if run.skip == Skip::Overruled => None,
+            Reason::MergeGroup(_) => None,
+            Reason::Push(branch) if *branch == repository.default_branch => None,
+            Reason::Push(_) | Reason::PullRequest(_) => {
+                let message = source::message(&mirror, &run.sha, self.stop).await?;
+                skip::asked(&message)
+            }
+        };
+        let merge = match policy.build.pull_requests {
+            PullRequests::Head => None,
+            PullRequests::Merge => self.merge(facts).await?,
+        };
+        if let Some(merge) = &merge {
+            policy = source::policy(&mirror, &merge.commit).await?;
+        }
+        let commit = merge.as_ref().map_or(&run.sha, |it| &it.commit);
+        let dir = &policy.build.flake;
+        let reference = mirror.flake(commit, dir);
+        let flake = match run.trust {
+            Trust::Trusted => self.evaluator.pin(&reference, Some(commit), self.stop).await?,
+            Trust::Untrusted => {
+                let base = merge.as_ref().map(|it| &it.base).or(run.base.as_ref());
+                self.confine(facts, &mirror, (commit, dir), base).await?
+            }
+        };
+        Ok(Subject { policy, flake, merge, skip })
+    }
+
+    /// A pull request's head, merged into the base branch as it is now.
+    async fn merge(&self, facts: &RunFacts) -> Result<Option<Merge>, Interrupted> {
+        let RunFacts { run, repository, .. } = facts;
+        let (Reason::PullRequest(_), Some(branch)) = (&run.reason, &run.base_branch) else {
+            return Ok(None);
+        };
+        let base = self.commits.tip(repository, branch, self.stop).await?;
+        self.commits.fetch(repository, &base, self.stop).await?;
+        match self.commits.merge(repository, (&base, &run.sha), self.stop).await? {
+            Merged::Commit(commit) => Ok(Some(Merge { commit, branch: branch.clone(), base })),
+            Merged::Conflict { files } => {
+                let named = files.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+                let more = match files.len().saturating_sub(3) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                Err(SourceError::Author(Problem {
+                    headline: format!(
+                        "cannot be merged into {branch} at {}: conflicts in {named}{more}",
+                        base.short()
+                    ),
+                    detail: format!(
+                        "Nothing was built: build.pull_requests is \"merge\", and git cannot merge \
+                         this commit by itself. Merge or rebase it, and push. In conflict:\n\n{}",
+                        files.join("\n")
+                    ),
+                    place: None,
+                })
+                .into())
+            }
+        }
+    }
+
+    /// An untrusted flake, with the inputs that it may have beside those of its base.
+    async fn confine(
+        &self,
+        facts: &RunFacts,
+        mirror: &Mirror,
+        (commit, dir): (&CommitSha, &str),
+        base: Option<&CommitSha>,
+    ) -> Result<Pinned, Interrupted> {
+        let lock = source::lock(mirror, commit, dir).await?.unwrap_or_else(Lock::none);
+        let trusted = match base {
+            None => None,
+            Some(base) => match self.commits.fetch(&facts.repository, base, self.stop).await {
+                // Gone, or without a lock file that can be read: then nothing is trusted.
+                Err(SourceError::Author(_)) => None,
+                Err(error) => return Err(error.into()),
+                Ok(mirror) => match source::lock(&mirror, base, dir).await {
+                    Err(SourceError::Author(_)) => None,
+                    read => read?,
+                },
+            },
+        };
+        let inputs =
+            lock.admit(trusted.as_ref()).map_err(|error| source::not_allowed(error.to_string()))?;
+        let untrusted = Untrusted { commit, dir, lock: &lock, inputs: &inputs };
+        let reference = mirror.flake(commit, dir);
+        Ok(self.evaluator.confine(&reference, untrusted, self.stop).await?)
+    }
+}
