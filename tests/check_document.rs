@@ -4,6 +4,7 @@
 use fleetcheck::cli::document::CheckDocument;
 use fleetcheck::domain::build::{
     BuildFailure, Derivation, Ending, EvaluationFailure, Required, SourcePlace, TimedOut, Waiting,
+    Warning,
 };
 use fleetcheck::domain::id::AttrPath;
 use fleetcheck::domain::verdict::{Problem, Verdict};
@@ -38,6 +39,10 @@ fn host(name: &str, ending: Option<Ending>) -> CheckedHost {
         ending,
         waiting: None,
         elapsed_ms: 1234,
+        warnings: vec![Warning {
+            message: "`a` was renamed".into(),
+            place: Some(SourcePlace { path: "hosts/raider.nix".into(), line: 3 }),
+        }],
     }
 }
 

@@ -154,6 +154,7 @@ async fn add_run(store: &Store, world: &World, number: usize, wanted: Vec<Deriva
         build: build.id,
         outcome: Outcome::Wait(derivation, Waiting::Slot),
         took: None,
+        warnings: vec![],
     });
     let _ = store.evaluated(&claim, outcomes.collect(), now).await.unwrap();
     let _ = store.finish_evaluation(&claim, now).await.unwrap();

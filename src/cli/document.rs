@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::words;
-use crate::domain::build::{Ending, Required, SourcePlace};
+use crate::domain::build::{Ending, Required, SourcePlace, Warning};
 use crate::domain::verdict::{Problem, Verdict};
 use crate::flow::check::{CheckError, CheckReport, CheckedHost};
 
@@ -77,6 +77,9 @@ pub struct DocumentHost {
     pub elapsed_ms: i64,
     /// What is wrong, or waited for; `null` for `built`, `reused` and `not_done`.
     pub failure: Option<DocumentFailure>,
+    /// What Nix warned of while it evaluated the host.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
 }
 
 /// How a host ended.
@@ -221,6 +224,7 @@ impl DocumentHost {
             outputs: outputs.map(|(name, path)| (name.clone(), path.to_string())).collect(),
             elapsed_ms: host.elapsed_ms,
             failure: DocumentFailure::of_host(host),
+            warnings: host.warnings.clone(),
         }
     }
 }

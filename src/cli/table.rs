@@ -1,8 +1,11 @@
 //! The result of a `check` for a person: a table, then what is wrong with each host.
+use std::collections::BTreeMap;
+
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::cli::words;
-use crate::domain::build::{Ending, Required, SourcePlace};
+use crate::domain::build::{Ending, Required, SourcePlace, Warning};
+use crate::domain::cause::Reason;
 use crate::domain::text;
 use crate::domain::verdict::Verdict;
 use crate::flow::check::{CheckReport, CheckedHost};
@@ -18,7 +21,8 @@ pub(super) fn result(report: &CheckReport) -> String {
     if !report.hosts.is_empty() {
         parts.push(table(&report.hosts));
     }
-    parts.extend(report.hosts.iter().filter_map(failure));
+    parts.extend(failures(&report.hosts));
+    parts.extend(warnings(&report.hosts));
     parts.push(conclusion(report));
     parts.join("\n\n")
 }
@@ -45,6 +49,49 @@ fn table(hosts: &[CheckedHost]) -> String {
     table.trim_fmt()
 }
 
+/// What is wrong with the hosts: one cause, one headline, its log once.
+fn failures(hosts: &[CheckedHost]) -> Vec<String> {
+    let mut causes: Vec<(Reason<'_>, Vec<&CheckedHost>)> = Vec::new();
+    for host in hosts {
+        let reason = Reason::of(host.ending.as_ref());
+        match causes.iter_mut().find(|(other, _)| other.is_same(&reason)) {
+            Some((_, hosts)) => hosts.push(host),
+            None => causes.push((reason, vec![host])),
+        }
+    }
+    let cause = |(reason, hosts): (Reason<'_>, Vec<&CheckedHost>)| match hosts.as_slice() {
+        [] => None,
+        [one] => failure(one),
+        [first, ..] => {
+            let names = hosts.iter().map(|it| words::name(&it.attr, it.label.as_deref()));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let stops = text::clean(&reason.stops(&format!("{} hosts", hosts.len())));
+            let mut lines = vec![format!("{stops}: {names}")];
+            lines.extend(first.ending.as_ref().map(detail));
+            Some(lines.join("\n"))
+        }
+    };
+    causes.into_iter().filter_map(cause).collect()
+}
+
+/// What Nix warned of, each warning once.
+fn warnings(hosts: &[CheckedHost]) -> Option<String> {
+    let mut found: BTreeMap<&Warning, Vec<String>> = BTreeMap::new();
+    for host in hosts {
+        for warning in &host.warnings {
+            let name = words::name(&host.attr, host.label.as_deref());
+            found.entry(warning).or_default().push(name);
+        }
+    }
+    let lines = found.into_iter().map(|(warning, names)| {
+        let at = warning.place.as_ref().map(|it| format!("{}: ", place(it))).unwrap_or_default();
+        let message = text::clean(&warning.message).replace('\n', " ");
+        format!("warning: {at}{message} ({})", names.join(", "))
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    (!text.is_empty()).then_some(text)
+}
+
 fn failure(host: &CheckedHost) -> Option<String> {
     let name = words::name(&host.attr, host.label.as_deref());
     if let Some(waiting) = &host.waiting {
@@ -52,7 +99,14 @@ fn failure(host: &CheckedHost) -> Option<String> {
     }
     let ending = host.ending.as_ref()?;
     let headline = words::headline(ending)?;
-    let mut lines = vec![format!("{name}: {}: {headline}", words::result(Some(ending)))];
+    let headline = format!("{name}: {}: {headline}", words::result(Some(ending)));
+    let detail = detail(ending);
+    Some(if detail.is_empty() { headline } else { format!("{headline}\n{detail}") })
+}
+
+/// The place, the derivation and the text of a failure, as far as it has them.
+fn detail(ending: &Ending) -> String {
+    let mut lines = Vec::new();
     match ending {
         Ending::EvaluationFailed(failure) => {
             lines.extend(failure.place.as_ref().map(place));
@@ -77,7 +131,7 @@ fn failure(host: &CheckedHost) -> Option<String> {
         | Ending::Internal { .. } => {}
     }
     lines.retain(|line| !line.trim().is_empty());
-    Some(lines.join("\n"))
+    lines.join("\n")
 }
 
 fn place(place: &SourcePlace) -> String {
@@ -153,6 +207,7 @@ mod tests {
             ending,
             waiting: None,
             elapsed_ms,
+            warnings: vec![],
         }
     }
 

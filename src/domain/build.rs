@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::id::{AttemptId, AttrPath, BuildId, DrvPath, RunId, StorePath};
 
-pub use ending::{BuildFailure, Ending, EvaluationFailure, SourcePlace, TimedOut};
+pub use ending::{BuildFailure, Ending, EvaluationFailure, SourcePlace, TimedOut, Warning};
 
 /// What an evaluation gives for one attribute: something Nix can realise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,11 +10,14 @@
 //! 5. [`run`], [`build`]: the two lives that everything else serves.
 //! 6. [`plan`]: what a flake lists and what is known become builds.
 //! 7. [`queue`]: which waiting builds a free slot takes next.
-//! 8. [`verdict`]: a run's conclusion from its builds'.
+//! 8. [`base`]: what is known of the commit that a run is compared with; [`cause`]: what makes two
+//!    failures one; [`verdict`]: a run's conclusion from its builds'.
 //! 9. [`skip`]: whether a commit asks not to be built; [`lock`]: what a commit of nobody we know may bring into its evaluation.
 //! 10. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
 //!     [`link`], where our own pages are.
+pub mod base;
 pub mod build;
+pub mod cause;
 pub mod decide;
 pub mod id;
 pub mod incoming;

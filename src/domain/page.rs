@@ -6,21 +6,26 @@
 mod gate;
 mod host;
 mod line;
+mod outlook;
 mod provenance;
 mod words;
 
 use crate::domain::Timestamp;
-use crate::domain::build::{Build, SourcePlace};
+use crate::domain::base::Against;
+use crate::domain::build::{Build, SourcePlace, Warning};
 use crate::domain::id::AttemptId;
 use crate::domain::incoming::Repository;
 use crate::domain::link::Links;
 use crate::domain::run::Run;
-use crate::domain::text::plain_title;
+use crate::domain::text::{is_unseen, plain_title, redact};
 use crate::domain::verdict::Conclusion;
 
-pub use gate::{gate_check, gate_title, in_order, problem};
+pub use gate::{
+    Comparison, comparison, gate_check, gate_title, in_order, notes, problem, shared_causes,
+};
 pub use host::{host_check, host_title};
 pub use line::RunLine;
+pub use outlook::{Counts, Outlook, Turn};
 pub use provenance::provenance;
 pub use words::{bytes, clock, duration, host_name, remark, result};
 
@@ -31,6 +36,10 @@ pub struct RunView {
     pub repository: Repository,
     /// In any order.
     pub builds: Vec<BuildView>,
+    /// What it is judged against; the default where one build is shown by itself.
+    pub against: Against,
+    /// Its turn among the runs that want their evaluation, while it waits for that.
+    pub turn: Option<Turn>,
 }
 
 /// A build with what its page shows besides its state.
@@ -45,6 +54,10 @@ pub struct BuildView {
     pub started_at: Option<Timestamp>,
     /// The answer to a click on its check that was refused, as plain text.
     pub note: Option<String>,
+    /// What Nix warned of while it evaluated the host.
+    pub warnings: Vec<Warning>,
+    /// What is known of it while it is not done.
+    pub outlook: Outlook,
 }
 
 /// What an evaluation took.
@@ -109,6 +122,7 @@ pub enum CheckStatus {
 /// A remark on a line of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Annotation {
+    pub level: AnnotationLevel,
     pub path: String,
     pub line: u32,
     pub title: String,
@@ -124,6 +138,24 @@ pub struct Action {
     pub description: String,
     /// At most 20 characters; GitHub gives it back with a click.
     pub identifier: String,
+}
+
+/// GitHub's `annotation_level`, of those we use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AnnotationLevel {
+    Failure,
+    Warning,
+}
+
+impl AnnotationLevel {
+    /// GitHub's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// A commit status: the mirror of the gate for tools that read statuses.
@@ -157,13 +189,30 @@ impl StatusState {
     }
 }
 
+/// Hosts are `nixosConfigurations`; as soon as anything else is built they are all outputs.
+fn noun(view: &RunView, count: usize) -> &'static str {
+    let hosts = view.builds.iter().all(|it| it.build.attr.output() == "nixosConfigurations");
+    match (hosts, count) {
+        (true, 1) => "host",
+        (true, _) => "hosts",
+        (false, 1) => "output",
+        (false, _) => "outputs",
+    }
+}
+
 /// A remark on a place of the repository; `None` when GitHub would not take its path.
-fn annotation(place: &SourcePlace, title: &str, message: &str) -> Option<Annotation> {
+fn annotation(
+    level: AnnotationLevel,
+    place: &SourcePlace,
+    (title, message): (&str, &str),
+) -> Option<Annotation> {
     let path_ok = !place.path.is_empty()
         && !place.path.starts_with('/')
-        && !place.path.contains(char::is_control)
+        && !place.path.contains(|c: char| c.is_control() || is_unseen(c))
+        && redact(&place.path) == place.path
         && place.path.len() <= 1000;
     path_ok.then(|| Annotation {
+        level,
         path: place.path.clone(),
         line: place.line.max(1),
         title: plain_title(title, MOST_TITLE),

@@ -5,6 +5,7 @@
 mod pattern;
 mod read;
 
+use crate::domain::base::ExistingFailures;
 use crate::domain::build::Required;
 use crate::domain::id::{AttrPath, Branch};
 
@@ -48,6 +49,11 @@ pub struct GatePolicy {
     pub required: Vec<String>,
     /// A flake output with the list of required names, instead of `required`.
     pub required_from: Option<AttrPath>,
+    /// Whether a required host that failed on the base commit, and fails again, fails the gate.
+    ///
+    /// Read from the commit under test, as `required` is: whoever may take a host out of that
+    /// list gains nothing by this key. The gate's page names every host that it lets pass.
+    pub existing_failures: ExistingFailures,
 }
 
 /// `[trust]`: grants power, so it is read from the default branch only.
@@ -117,7 +123,11 @@ impl Default for BuildPolicy {
 
 impl Default for GatePolicy {
     fn default() -> Self {
-        Self { required: vec!["*".to_owned()], required_from: None }
+        Self {
+            required: vec!["*".to_owned()],
+            required_from: None,
+            existing_failures: ExistingFailures::default(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A run's verdict from its builds'. The gate fails closed: whatever is not known to be good is not.
 use serde::{Deserialize, Serialize};
 
+use crate::domain::base::Against;
 use crate::domain::build::{Build, Ending, Required};
 use crate::domain::id::CommitSha;
 
@@ -102,12 +103,18 @@ pub fn conclusion(ending: &Ending) -> Conclusion {
 /// open, or any host when none is required.
 ///
 /// Optional hosts may still be building when the verdict falls: the gate does not wait for them.
-#[must_use]
 ///
 /// A `problem` of the run as a whole (no host, a required one that vanished) decides at once.
+///
+/// A failure that `against` excuses (`gate.existing_failures = "ignore"`, and the base commit fails
+/// there too) does not fail the gate. While the base commit is being tested it is not known
+/// whether it does: then there is no verdict, unless another host fails the gate anyway. Nothing
+/// is excused that is not known to have failed before.
+#[must_use]
 pub fn judge<'b>(
     problem: Option<&Problem>,
     builds: impl IntoIterator<Item = &'b Build>,
+    against: &Against,
 ) -> Option<Verdict> {
     if let Some(problem) = problem {
         return Some(Verdict::Broken { problem: problem.clone() });
@@ -118,13 +125,21 @@ pub fn judge<'b>(
         // The plan refuses a run without a required host before it gets here.
         return Some(Verdict::Failed);
     }
-    let worst = required
-        .iter()
-        .map(|build| build.state.ending().map(conclusion))
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .max()?;
+    let mut worst = Conclusion::Success;
+    let mut undecided = false;
+    for build in required {
+        let ending = build.state.ending()?;
+        if ending.is_good() {
+            continue;
+        }
+        match against.blocks(&build.attr, ending) {
+            Some(true) => worst = worst.max(conclusion(ending)),
+            Some(false) => {}
+            None => undecided = true,
+        }
+    }
     Some(match worst {
+        Conclusion::Success if undecided => return None,
         Conclusion::Success => Verdict::Passed,
         Conclusion::TimedOut => Verdict::TimedOut,
         // A run whose hosts are skipped ends as a whole: one that gets here lacks a host.
@@ -139,7 +154,8 @@ pub fn judge<'b>(
 mod tests {
     use super::*;
     use crate::domain::Timestamp;
-    use crate::domain::build::{BuildState, Rebuild, TimedOut};
+    use crate::domain::base::{Answer, Base, BaseHost, ExistingFailures, Tested};
+    use crate::domain::build::{BuildState, EvaluationFailure, Rebuild, TimedOut};
     use crate::domain::id::AttrPath;
 
     fn build(required: Required, state: BuildState) -> Build {
@@ -158,46 +174,53 @@ mod tests {
         build(required, BuildState::Ended { derivation: None, ending, at: Timestamp(1) })
     }
 
-    fn failed() -> Ending {
+    fn failed_by_weather() -> Ending {
         Ending::Transient { what: "the builder is gone".into() }
     }
 
     #[test]
     fn a_run_without_hosts_never_passes() {
-        assert_eq!(judge(None, &[]), Some(Verdict::Failed));
+        assert_eq!(judge(None, &[], &Against::default()), Some(Verdict::Failed));
     }
 
     #[test]
     fn one_failed_required_host_fails_the_gate() {
-        let builds =
-            [ended(Required::Required, Ending::Reused), ended(Required::Required, failed())];
-        assert_eq!(judge(None, &builds), Some(Verdict::Failed));
+        let builds = [
+            ended(Required::Required, Ending::Reused),
+            ended(Required::Required, failed_by_weather()),
+        ];
+        assert_eq!(judge(None, &builds, &Against::default()), Some(Verdict::Failed));
     }
 
     #[test]
     fn an_optional_host_neither_fails_nor_holds_up_the_gate() {
         let builds = [
             ended(Required::Required, Ending::Built { seconds: 2 }),
-            ended(Required::Optional, failed()),
+            ended(Required::Optional, failed_by_weather()),
             build(Required::Optional, BuildState::Listed { known: None }),
         ];
-        assert_eq!(judge(None, &builds), Some(Verdict::Passed));
+        assert_eq!(judge(None, &builds, &Against::default()), Some(Verdict::Passed));
     }
 
     #[test]
     fn the_gate_waits_for_every_required_host() {
         let builds = [
-            ended(Required::Required, failed()),
+            ended(Required::Required, failed_by_weather()),
             build(Required::Required, BuildState::Listed { known: None }),
         ];
-        assert_eq!(judge(None, &builds), None);
+        assert_eq!(judge(None, &builds, &Against::default()), None);
     }
 
     #[test]
     fn a_problem_of_the_whole_run_fails_it_whatever_the_hosts_do() {
         let problem =
             Problem { headline: "raider vanished".into(), detail: String::new(), place: None };
-        let verdict = judge(Some(&problem), &[ended(Required::Required, Ending::Reused)]).unwrap();
+        let verdict = judge(
+            Some(&problem),
+            &[ended(Required::Required, Ending::Reused)],
+            &Against::default(),
+        )
+        .unwrap();
         assert_eq!(verdict.conclusion(), Conclusion::Failure);
     }
 
@@ -210,10 +233,68 @@ mod tests {
             log_tail: vec![],
         });
         assert_eq!(
-            judge(None, &[ended(Required::Required, late.clone())]),
+            judge(None, &[ended(Required::Required, late.clone())], &Against::default()),
             Some(Verdict::TimedOut)
         );
-        let both = [ended(Required::Required, late), ended(Required::Required, failed())];
-        assert_eq!(judge(None, &both), Some(Verdict::Failed));
+        let both =
+            [ended(Required::Required, late), ended(Required::Required, failed_by_weather())];
+        assert_eq!(judge(None, &both, &Against::default()), Some(Verdict::Failed));
+    }
+
+    fn red() -> Ending {
+        Ending::EvaluationFailed(EvaluationFailure {
+            headline: "gone".into(),
+            trace: String::new(),
+            place: None,
+            limit: None,
+        })
+    }
+
+    fn against(existing: ExistingFailures, tested: Tested, answer: Option<Answer>) -> Against {
+        let sha = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        let host =
+            |answer| (AttrPath::host("raider"), BaseHost { required: Required::Required, answer });
+        let other = (
+            AttrPath::host("viper"),
+            BaseHost { required: Required::Required, answer: Answer::Good },
+        );
+        let hosts = answer.map(host).into_iter().chain((tested == Tested::Whole).then_some(other));
+        Against { existing, base: Some(Base { sha, tested, hosts: hosts.collect() }) }
+    }
+
+    #[test]
+    fn only_what_is_known_to_have_failed_before_is_excused_and_only_where_that_is_wanted() {
+        use ExistingFailures::{Fail, Ignore};
+        let failed = Some(Verdict::Failed);
+        for (existing, tested, answer, ending, verdict) in [
+            (Ignore, Tested::Whole, Some(Answer::Red), red(), Some(Verdict::Passed)),
+            (Fail, Tested::Whole, Some(Answer::Red), red(), failed.clone()),
+            // Newly broken, or new and broken.
+            (Ignore, Tested::Whole, Some(Answer::Good), red(), failed.clone()),
+            (Ignore, Tested::Whole, None, red(), failed.clone()),
+            // The base commit says nothing.
+            (Ignore, Tested::Whole, Some(Answer::Unknown), red(), failed.clone()),
+            (Ignore, Tested::Partly, None, red(), failed.clone()),
+            (Ignore, Tested::Not, None, red(), failed.clone()),
+            // Weather is no answer: it is not known that this host fails again.
+            (Ignore, Tested::Whole, Some(Answer::Red), failed_by_weather(), failed.clone()),
+            // It will say something.
+            (Ignore, Tested::Running, None, red(), None),
+            (Ignore, Tested::Running, Some(Answer::Open), red(), None),
+            (Fail, Tested::Running, None, red(), failed.clone()),
+        ] {
+            let against = against(existing, tested, answer);
+            let builds = [ended(Required::Required, ending)];
+            assert_eq!(judge(None, &builds, &against), verdict, "{against:?}");
+        }
+    }
+
+    #[test]
+    fn the_gate_does_not_wait_for_the_base_commit_when_something_else_fails_it() {
+        let against = against(ExistingFailures::Ignore, Tested::Running, None);
+        let builds =
+            [ended(Required::Required, red()), ended(Required::Required, failed_by_weather())];
+        assert_eq!(judge(None, &builds, &against), Some(Verdict::Failed));
+        assert_eq!(judge(None, &[], &against), Some(Verdict::Failed), "no host is excused");
     }
 }

@@ -6,11 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::build::{Attempted, Ending, Waiting};
 use crate::domain::id::{AttemptId, BuildId};
+use crate::domain::page::Counts;
 use crate::domain::plan::{self, Capability};
 use crate::domain::queue::{self, Candidate};
 use crate::domain::verdict;
 use crate::flow::evaluate::LEASE;
-use crate::flow::shared::{Counts, Shared};
+use crate::flow::shared::Shared;
 use crate::flow::{Stage, Step, fault, new_id};
 use crate::nix::Nix;
 use crate::nix::realise::{self, Progress, Wanted};

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::domain::build::{Derivation, Ending, Required, Waiting};
+use crate::domain::build::{Derivation, Ending, Required, Waiting, Warning};
 use crate::domain::id::{AttrPath, CommitSha};
 use crate::domain::plan::{Capability, EvaluationLimits, Plan};
 use crate::domain::policy::PolicyError;
@@ -79,6 +79,8 @@ pub struct CheckedHost {
     pub waiting: Option<Waiting>,
     /// Milliseconds of evaluation and building.
     pub elapsed_ms: i64,
+    /// What Nix warned of while it evaluated the host.
+    pub warnings: Vec<Warning>,
 }
 
 /// Why nothing could be checked.

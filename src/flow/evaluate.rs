@@ -104,9 +104,11 @@ impl Evaluate {
         let (commits, evaluator) = (&self.commits, &self.tools.evaluator);
         let Subject { policy, flake: pinned, merge, skip } =
             Finder { commits, evaluator, stop }.find(&facts).await?;
-        store.set_merge(claim, merge.as_ref(), self.shared.clock.now()).await?;
-        if let Some(merge) = &merge {
-            facts.base_builds = store.base_builds(&facts.run, &merge.base).await?;
+        let existing = policy.gate.existing_failures;
+        store.set_subject(claim, merge.as_ref(), existing, self.shared.clock.now()).await?;
+        if merge.is_some() {
+            // It is compared with where the base branch is now.
+            facts = store.run_facts(claim).await?;
         }
         self.hold_sources(&pinned).await?;
         let plan = self.tools.plan(&pinned, &policy, &facts.base_required(), stop).await;
@@ -212,9 +214,16 @@ impl Evaluate {
                 HostOutcome::Failed { attr, ending } => {
                     let Some(build) = todo.get(&attr) else { continue };
                     let outcome = Outcome::Fail(ending);
-                    rows.push(EvaluationOutcome { build: (*build).clone(), outcome, took: None });
+                    rows.push(EvaluationOutcome {
+                        build: (*build).clone(),
+                        outcome,
+                        took: None,
+                        warnings: vec![],
+                    });
                 }
-                HostOutcome::Evaluated(Evaluated { attr, derivation, elapsed_ms, peak_memory }) => {
+                HostOutcome::Evaluated(evaluated) => {
+                    let Evaluated { attr, derivation, warnings, elapsed_ms, peak_memory } =
+                        evaluated;
                     let Some(build) = todo.get(&attr) else { continue };
                     measured(elapsed_ms, peak_memory);
                     let is_valid = !derivation.outputs.is_empty()
@@ -239,6 +248,7 @@ impl Evaluate {
                             evaluation_ms: i64::try_from(elapsed_ms).unwrap_or(i64::MAX),
                             peak_memory: i64::try_from(peak_memory).unwrap_or(i64::MAX),
                         }),
+                        warnings,
                     });
                 }
             }
@@ -311,10 +321,10 @@ impl Tools {
 impl RunFacts {
     /// The labels that the commit before had and required.
     fn base_required(&self) -> Vec<String> {
-        let builds = self.base_builds.iter().flatten();
-        builds
-            .filter(|it| it.required == Required::Required)
-            .filter_map(|it| it.label.clone())
+        let hosts = self.against.base.iter().flat_map(|it| &it.hosts);
+        hosts
+            .filter(|(_, it)| it.required == Required::Required)
+            .filter_map(|(attr, _)| attr.label().ok())
             .collect()
     }
 }

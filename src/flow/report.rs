@@ -118,9 +118,10 @@ impl Report {
             Some(build) => store.build_view(build).await?,
             None => store.run_view(&row.run).await?,
         };
-        let Some(view) = view else {
+        let Some(mut view) = view else {
             return store.give_up_report(&row.report, row.revision, "the run is gone").await;
         };
+        self.shared.tell_counts(&mut view);
         let now = self.shared.clock.now();
         let installation = view.repository.installation;
         if let Some(until) = self.paused.get(&installation).map(|it| *it).filter(|it| *it > now) {

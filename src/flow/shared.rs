@@ -5,7 +5,9 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use crate::domain::Timestamp;
+use crate::domain::build::BuildState;
 use crate::domain::id::AttemptId;
+use crate::domain::page::{Counts, RunView};
 use crate::flow::Clock;
 use crate::nix::log::LogStore;
 use crate::store::{Event, Moved, Store};
@@ -24,11 +26,20 @@ pub struct Shared {
     pub progress: Arc<DashMap<AttemptId, Counts>>,
 }
 
-/// How far an attempt is: derivations done, of so many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub done: u64,
-    pub expected: u64,
+impl Shared {
+    /// Tells each build that is being realised here how far it is.
+    pub fn tell_counts(&self, view: &mut RunView) {
+        tell_counts(&self.progress, view);
+    }
+}
+
+/// As [`Shared::tell_counts`], for whoever has the counts alone.
+pub fn tell_counts(progress: &DashMap<AttemptId, Counts>, view: &mut RunView) {
+    for it in &mut view.builds {
+        if let BuildState::Building { attempt, .. } = &it.build.state {
+            it.outlook.counts = progress.get(attempt).map(|it| *it);
+        }
+    }
 }
 
 /// "Look": a wakeup carries no message; the store is the queue, and a timer says the same.

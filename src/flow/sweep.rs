@@ -27,6 +27,9 @@ pub struct Sweep {
 /// How often it looks.
 pub const PERIOD: Duration = Duration::from_secs(15);
 
+/// Hosts whose checks are looked at again in one look: with the gates they fit into one request.
+const REFRESHED: i64 = 20;
+
 /// Bodies of deliveries are kept as long as GitHub can repeat them (3 days; 7 on GHES), and a day
 /// more; runs, their checks and logs for as long as a person may look them up.
 const KEEP_DELIVERIES_MS: i64 = 8 * 86_400_000;
@@ -88,6 +91,8 @@ impl Stage for Sweep {
         for attempt in store.forget_runs(now.plus(-KEEP_RUNS_MS)).await? {
             self.shared.logs.remove(&attempt)?;
         }
+        let moved = store.refresh(self.shared.clock.now(), REFRESHED).await?;
+        self.shared.wakeups.tell(&moved);
         show(&store.counts().await?);
         Ok(Step::Idle)
     }

@@ -232,7 +232,7 @@ fn action(action: &Action) -> Value {
 }
 
 fn annotation(annotation: &Annotation) -> Value {
-    let Annotation { path, line, title, message } = annotation;
+    let Annotation { level, path, line, title, message } = annotation;
     // Lines count from one; a place that has none is shown on the first.
     let line = (*line).max(1);
     let message = if message.is_empty() { title } else { message };
@@ -240,7 +240,7 @@ fn annotation(annotation: &Annotation) -> Value {
         "path": path,
         "start_line": line,
         "end_line": line,
-        "annotation_level": "failure",
+        "annotation_level": level.as_str(),
         "title": first_characters(title, LONGEST_TITLE),
         "message": cut(message),
     })

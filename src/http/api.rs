@@ -8,11 +8,16 @@
 //! A **run**: `id`; `repository` (`owner`, `name`); `sha`; `reason` (`kind`: `push` with `branch`, or
 //! `pull_request` with `number`); `created_at`; `state` (`awaiting_approval`, `requested`,
 //! `evaluating`, `building`, `ended`); `conclusion`, GitHub's word for the gate, `null` while it is
-//! open; `title`, one line; `url` of its page; `builds`, in lists absent.
+//! open; `title`, one line; `url` of its page; `builds` and, of a run that has one, `base`
+//! (`sha`; `tested`: `not`, `partly`, `running`, `whole`), both absent in lists.
 //!
 //! A **build**: `id`; `run`; `attribute`, as Nix writes it; `name`, `null` when it cannot be the
 //! name of a check; `required`; `state` (`listed`, `waiting`, `building`, `ended`); `conclusion`;
 //! `title`; `system`, `derivation` and `outputs` (name to path), `null` before the evaluation;
+//! `against_base` (`newly_broken`, `red_before`), `null` when the base commit says nothing, while the
+//! host does not fail, and where a build is asked for by itself; `queue` (`place`, `of`) or `null`;
+//! `progress` (`done`, `expected`: derivations) or `null`; `last_build_ms`, `last_evaluation_ms`, of
+//! the host's last run, or `null`; `warnings` of its evaluation (`message`, `place`);
 //! `attempts`; `evaluation` (`milliseconds`, `peak_memory` in bytes) or `null`; `started_at`,
 //! `ended_at`; `ending`, as the service keeps it, or `null`; `url`, `log_url`.
 //!
@@ -26,12 +31,14 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::build::{BuildState, Ending, Required};
+use crate::domain::base::{Compared, Tested};
+use crate::domain::build::{BuildState, Ending, Required, Warning};
 use crate::domain::id::{CommitSha, StorePath};
 use crate::domain::incoming::{Repository, Visibility};
 use crate::domain::link::Links;
 use crate::domain::page::{
-    BuildView, CheckStatus, RunLine, RunView, gate_check, gate_title, host_check, host_title,
+    BuildView, CheckStatus, Counts, RunLine, RunView, Turn, gate_check, gate_title, host_check,
+    host_title,
 };
 use crate::domain::run::{Merge, Reason, Run, Trust};
 use crate::http::Front;
@@ -58,7 +65,27 @@ struct RunJson<'v> {
     title: String,
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<BaseJson<'v>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     builds: Option<Vec<BuildJson<'v>>>,
+}
+
+#[derive(Debug, Serialize)]
+struct BaseJson<'v> {
+    sha: &'v str,
+    tested: Tested,
+}
+
+#[derive(Debug, Serialize)]
+struct TurnJson {
+    place: u32,
+    of: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct ProgressJson {
+    done: u64,
+    expected: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,6 +115,12 @@ struct BuildJson<'v> {
     system: Option<&'v str>,
     derivation: Option<&'v str>,
     outputs: Option<&'v BTreeMap<String, StorePath>>,
+    against_base: Option<Compared>,
+    queue: Option<TurnJson>,
+    progress: Option<ProgressJson>,
+    last_build_ms: Option<i64>,
+    last_evaluation_ms: Option<i64>,
+    warnings: &'v [Warning],
     attempts: u32,
     evaluation: Option<EvaluationJson>,
     started_at: Option<String>,
@@ -135,6 +168,7 @@ fn run_json<'v>(
         conclusion: conclusion(check),
         title,
         url: links.run(&run.id, repository.visibility),
+        base: None,
         builds,
     }
 }
@@ -160,6 +194,15 @@ fn build_json<'v>(view: &'v BuildView, visibility: Visibility, links: &Links) ->
         system: derivation.map(|it| it.system.as_str()),
         derivation: derivation.map(|it| it.path.as_str()),
         outputs: derivation.map(|it| &it.outputs),
+        against_base: None,
+        queue: view.outlook.turn.map(|Turn { place, of }| TurnJson { place, of }),
+        progress: view
+            .outlook
+            .counts
+            .map(|Counts { done, expected }| ProgressJson { done, expected }),
+        last_build_ms: view.outlook.build_ms,
+        last_evaluation_ms: view.outlook.evaluation_ms,
+        warnings: &view.warnings,
         attempts: build.attempts,
         evaluation: view.evaluation.map(|cost| EvaluationJson {
             milliseconds: cost.elapsed_ms,
@@ -255,9 +298,24 @@ pub(super) async fn run(
 
 fn whole_run<'v>(view: &'v RunView, links: &Links) -> RunJson<'v> {
     let visibility = view.repository.visibility;
-    let builds = view.builds.iter().map(|it| build_json(it, visibility, links)).collect();
+    let build = |it| BuildJson {
+        against_base: against_base(view, it),
+        ..build_json(it, visibility, links)
+    };
+    let builds = view.builds.iter().map(build).collect();
     let shown = (gate_check(view), gate_title(view));
-    run_json((&view.run, &view.repository), shown, Some(builds), links)
+    let base = view.against.base.as_ref();
+    let base = base.map(|it| BaseJson { sha: it.sha.as_str(), tested: it.tested });
+    RunJson { base, ..run_json((&view.run, &view.repository), shown, Some(builds), links) }
+}
+
+/// What the base commit says of a host that fails.
+fn against_base(view: &RunView, it: &BuildView) -> Option<Compared> {
+    let compared = view.against.compare(&it.build.attr, it.build.state.ending()?);
+    match compared {
+        Compared::NewlyBroken | Compared::RedBefore => Some(compared),
+        Compared::Unknown => None,
+    }
 }
 
 /// `GET /api/v1/builds/{id}`.

@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 use crate::domain::Timestamp;
 use crate::domain::id::AttemptId;
 use crate::domain::link::Links;
-use crate::flow::shared::Counts;
+use crate::domain::page::Counts;
 use crate::github::webhook::Secrets;
 use crate::http::health::Readiness;
 use crate::http::webhook::Door;

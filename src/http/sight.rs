@@ -10,7 +10,7 @@ use crate::domain::build::BuildState;
 use crate::domain::id::{BuildId, RunId};
 use crate::domain::incoming::{Repository, Visibility};
 use crate::domain::page::{BuildView, RunLine, RunView};
-use crate::flow::shared::Counts;
+use crate::flow::shared::tell_counts;
 use crate::http::pages::build::LogPart;
 use crate::http::pages::{self, home};
 use crate::http::{Front, logs, retry_later};
@@ -79,7 +79,8 @@ pub(super) async fn find_run(
     key: &Key,
 ) -> Result<RunView, Unseen> {
     let id: RunId = id.parse().map_err(|_| Unseen::Unknown)?;
-    let view = front.store.run_view(&id).await?.ok_or(Unseen::Unknown)?;
+    let mut view = front.store.run_view(&id).await?.ok_or(Unseen::Unknown)?;
+    tell_counts(&front.progress, &mut view);
     admit(front, &view.repository, uri, key)?;
     Ok(view)
 }
@@ -90,8 +91,6 @@ pub(super) struct Found {
     pub(super) build: BuildView,
     /// At its derivation, the newest first.
     pub(super) attempts: Vec<AttemptView>,
-    /// Of the attempt that runs now.
-    pub(super) progress: Option<Counts>,
 }
 
 /// The build of this id, if the request may see it.
@@ -102,13 +101,12 @@ pub(super) async fn find_build(
     key: &Key,
 ) -> Result<Found, Unseen> {
     let id: BuildId = id.parse().map_err(|_| Unseen::Unknown)?;
-    let BuildDetail { view, attempts } =
+    let BuildDetail { mut view, attempts } =
         front.store.build_detail(&id).await?.ok_or(Unseen::Unknown)?;
     admit(front, &view.repository, uri, key)?;
+    tell_counts(&front.progress, &mut view);
     let build = view.builds.first().cloned().ok_or(Unseen::Unknown)?;
-    let running = build.attempt.as_ref().and_then(|it| front.progress.get(it));
-    let progress = running.map(|it| *it);
-    Ok(Found { run: view, build, attempts, progress })
+    Ok(Found { run: view, build, attempts })
 }
 
 /// The newest runs that everyone may see.

@@ -7,7 +7,6 @@
 //!
 //! A derivation is the one that `nix build` gives at that commit: the same reference, the lock
 //! file used but never written.
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::domain::build::{Derivation, EvaluationFailure};
+use crate::domain::build::{Derivation, EvaluationFailure, Warning};
 use crate::domain::id::{AttrPath, CommitSha, StorePath, nix_string};
 use crate::nix::flake::{Confined, FlakeRef, Pinned};
 use crate::nix::process::{self, Finished, Invocation, Limits};
@@ -25,8 +24,10 @@ use crate::nix::{Nix, NixError, absolute};
 
 mod answer;
 mod confine;
+mod expression;
 mod failure;
 mod list;
+mod warnings;
 
 pub use confine::Untrusted;
 pub use failure::EvalError;
@@ -69,6 +70,8 @@ enum Rights<'a> {
 pub struct Evaluated {
     pub attr: AttrPath,
     pub derivation: Derivation,
+    /// What Nix warned of meanwhile. What hosts of one process share is said of the first.
+    pub warnings: Vec<Warning>,
     /// Its share of the process's time.
     pub elapsed_ms: u64,
     /// Its share of the most memory that the process held, in bytes.
@@ -78,6 +81,7 @@ pub struct Evaluated {
 /// What a process printed, and what it took.
 struct Answer {
     json: Vec<u8>,
+    stderr: Vec<u8>,
     elapsed: Duration,
     peak_memory: u64,
 }
@@ -196,7 +200,7 @@ impl Evaluator {
         let mut evaluated = Vec::with_capacity(attrs.len());
         let mut rest = attrs;
         while let [first, ..] = rest {
-            let (batch, apply) = batch(rest);
+            let (batch, apply) = expression::batch(rest);
             if batch == 0 {
                 let name = first.to_string();
                 let name: String = name.chars().take(60).collect();
@@ -208,10 +212,13 @@ impl Evaluator {
             };
             let share = u64::try_from(batch).unwrap_or(1);
             let elapsed_ms = u64::try_from(answer.elapsed.as_millis()).unwrap_or(u64::MAX);
-            for (attr, derivation) in now.iter().zip(answer::derivations(&answer.json, now)?) {
+            let warnings = warnings::read(&answer.stderr, flake, batch);
+            let derivations = answer::derivations(&answer.json, now)?;
+            for ((attr, derivation), warnings) in now.iter().zip(derivations).zip(warnings) {
                 evaluated.push(Evaluated {
                     attr: attr.clone(),
                     derivation,
+                    warnings,
                     elapsed_ms: elapsed_ms / share,
                     peak_memory: answer.peak_memory / share,
                 });
@@ -292,8 +299,8 @@ impl Evaluator {
         }
         let invocation = rights.limit(self.invocation(args));
         match process::run(invocation, stop).await {
-            Ok(Finished { success: true, stdout, peak_memory, elapsed, .. }) => {
-                Ok(Answer { json: stdout, elapsed, peak_memory })
+            Ok(Finished { success: true, stdout, stderr, peak_memory, elapsed, .. }) => {
+                Ok(Answer { json: stdout, stderr, elapsed, peak_memory })
             }
             Ok(finished) => Err(failure::of_finished(&finished, flake, self.memory)),
             Err(error) => Err(failure::of_process(error, self.memory, self.timeout)),
@@ -337,45 +344,6 @@ impl Locked {
             _ => return None,
         };
         local.starts_with('/').then(|| PathBuf::from(local))
-    }
-}
-
-/// How many of `attrs` one process takes, and what it is asked.
-fn batch(attrs: &[AttrPath]) -> (usize, String) {
-    let output = attrs[0].output();
-    let mut apply = format!("o: let d = {DERIVATION}; in {{ s = builtins.storeDir;");
-    let mut taken = 0;
-    for attr in attrs.iter().take(LARGEST_BATCH).take_while(|it| it.output() == output) {
-        let before = apply.len();
-        // Writing into a `String` cannot fail.
-        let _ = write!(
-            apply,
-            " \"{taken}\" = d (o{}{});",
-            path(&attr.components()[1..]),
-            toplevel(attr)
-        );
-        if apply.len() > LONGEST_EXPRESSION {
-            apply.truncate(before);
-            break;
-        }
-        taken += 1;
-    }
-    apply.push_str(" }");
-    (taken, apply)
-}
-
-/// What is told about a value: of a derivation everything, of anything else its type.
-const DERIVATION: &str = r#"v: if !(builtins.isAttrs v) then builtins.typeOf v else if (v.type or null) != "derivation" then "set" else { drv = v.drvPath; system = v.system or ""; outputs = map (n: [ n (v.${n} or v).outPath ]) (v.outputs or [ "out" ]); features = let f = v.requiredSystemFeatures or [ ]; in if builtins.isList f then map toString f else builtins.filter builtins.isString (builtins.split " +" (toString f)); }"#;
-
-/// The way from what an output lists to what is built of it.
-fn toplevel(attr: &AttrPath) -> &'static str {
-    match attr.components() {
-        [output, _] => match output.as_str() {
-            "nixosConfigurations" | "darwinConfigurations" => ".config.system.build.toplevel",
-            "homeConfigurations" => ".activationPackage",
-            _ => "",
-        },
-        _ => "",
     }
 }
 

@@ -5,7 +5,7 @@
 //! first and the reason last. In both a place stands in a line of its own, `at FILE:LINE:COLUMN:`.
 mod places;
 
-use crate::domain::build::EvaluationFailure;
+use crate::domain::build::{EvaluationFailure, SourcePlace};
 use crate::nix::flake::Pinned;
 use crate::nix::redact::clean_text;
 use crate::nix::trace::places::Roots;
@@ -39,6 +39,12 @@ pub fn read(stderr: &[u8], flake: &Pinned) -> EvaluationFailure {
     }
 }
 
+/// A text that may name a file of the repository: as people read it, and the first such place.
+pub(super) fn names_file(text: &str, flake: &Pinned) -> (String, Option<SourcePlace>) {
+    let roots = Roots::of(flake);
+    (roots.shorten(text), roots.first_named(text))
+}
+
 /// Without the steps through the expression with which we ask: it says nothing to the flake's
 /// author. Steps are paragraphs; `nix` calls an expression of its command line a string.
 fn without_ours(text: &str) -> String {
@@ -64,7 +70,7 @@ pub fn reason(stderr: &[u8]) -> String {
 }
 
 /// Without colours, control characters and tokens, in UTF-8.
-fn plain(bytes: &[u8]) -> String {
+pub(super) fn plain(bytes: &[u8]) -> String {
     let text = strip_ansi_escapes::strip(bytes);
     let mut text = String::from_utf8_lossy(&text).into_owned();
     text.retain(|c| c == '\n' || c == '\t' || !c.is_control());
@@ -210,7 +216,6 @@ fn cut(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::build::SourcePlace;
     use crate::nix::flake::FlakeRef;
 
     const SHA: &str = "f2c2c8352e1bcedde38a5ab2b3b1cf3ae8d4b389";

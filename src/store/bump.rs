@@ -6,6 +6,7 @@ use sqlx::Row;
 use crate::domain::Timestamp;
 use crate::domain::id::{BuildId, RunId};
 use crate::store::error::Result;
+use crate::store::moves::{Event, Moved};
 use crate::store::reports::{ReportId, ReportKind, kind};
 
 /// How soon a move is to be shown; the greater, the sooner.
@@ -52,10 +53,26 @@ macro_rules! bump {
 
 /// The longer a run lasts, the more rarely its gate shows progress: 15 s apart at first, then up
 /// to 5 minutes; an hour's run takes about 20 calls.
+macro_rules! progress_at {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "shown_at + CASE WHEN ",
+            $of,
+            "times_shown < 3 THEN 15000 WHEN ",
+            $of,
+            "times_shown < 5 THEN 30000 WHEN ",
+            $of,
+            "times_shown < 7 THEN 60000 WHEN ",
+            $of,
+            "times_shown < 9 THEN 120000 ELSE 300000 END"
+        )
+    };
+}
+
 macro_rules! gate_progress_at {
     () => {
-        "shown_at + CASE WHEN times_shown < 3 THEN 15000 WHEN times_shown < 5 THEN 30000 \
-         WHEN times_shown < 7 THEN 60000 WHEN times_shown < 9 THEN 120000 ELSE 300000 END"
+        progress_at!("")
     };
 }
 
@@ -179,6 +196,33 @@ async fn create(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Reports of what is not done, shown as last known, are looked at again at the pace of progress.
+pub(super) async fn refresh(tx: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<Moved> {
+    let gates = concat!(
+        "UPDATE report SET wanted = wanted + 1, rank = $2, since = $1, not_before = $1 \
+         WHERE id IN (SELECT o.id FROM run r JOIN report o ON o.run_id = r.id AND o.kind = 'gate' \
+         WHERE r.state <> 'ended' AND r.state IN ('requested', 'evaluating', 'building') \
+         AND o.wanted = o.shown AND o.times_shown > 0 AND ",
+        progress_at!("o."),
+        " <= $1)"
+    );
+    let done = sqlx::query(gates).bind(now.0).bind(GATE).execute(&mut *tx).await?;
+    let hosts = concat!(
+        "UPDATE report SET wanted = wanted + 1, rank = $2, since = $1, not_before = $1 \
+         WHERE id IN (SELECT o.id FROM build b JOIN report o ON o.build_id = b.id \
+         WHERE b.state <> 'ended' AND b.state IN ('waiting', 'building') \
+         AND o.wanted = o.shown AND o.times_shown > 0 AND ",
+        progress_at!("o."),
+        " <= $1 ORDER BY b.state, o.shown_at, b.rank LIMIT $3)"
+    );
+    let more = sqlx::query(hosts).bind(now.0).bind(PROGRESS).bind(limit).execute(&mut *tx).await?;
+    let mut moved = Moved::default();
+    if done.rows_affected() + more.rows_affected() > 0 {
+        moved.note(Event::ReportBehind);
+    }
+    Ok(moved)
 }
 
 /// A report that moved while it was being shown was bumped at the pace of what was due before.

@@ -9,6 +9,7 @@ use crate::domain::incoming::{InstallationChange, InstallationStanding, Reposito
 use crate::domain::run::{Reason, Run, RunState};
 use crate::domain::verdict::{Verdict, judge};
 use crate::store::Store;
+use crate::store::base;
 use crate::store::bump;
 use crate::store::deliveries::DeliveryState;
 use crate::store::error::Result;
@@ -277,7 +278,10 @@ async fn stop(
     let run = run_by_id(tx, id).await?;
     let builds = builds_of(tx, id).await?;
     let fallen = match &run.state {
-        RunState::Building { .. } => judge(run.problem.as_ref(), &builds),
+        RunState::Building { .. } => {
+            let against = base::against(tx, &run).await?;
+            judge(run.problem.as_ref(), &builds, &against)
+        }
         RunState::AwaitingApproval
         | RunState::Requested
         | RunState::Evaluating { .. }

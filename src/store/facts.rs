@@ -1,18 +1,15 @@
 //! What is known before a run's flake is looked at.
 use std::collections::HashMap;
 
-use sqlx::AnyConnection;
-use sqlx::Row;
-
-use crate::domain::build::Required;
-use crate::domain::id::{AttrPath, CommitSha};
+use crate::domain::base::Against;
+use crate::domain::id::AttrPath;
 use crate::domain::incoming::Repository;
 use crate::domain::plan::Known;
 use crate::domain::run::Run;
 use crate::store::error::Result;
 use crate::store::moves::run_by_id;
 use crate::store::rows::{self, repository_columns};
-use crate::store::{RunClaim, Store, memory};
+use crate::store::{RunClaim, Store, base, memory};
 
 /// What a plan is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +18,8 @@ pub struct RunFacts {
     pub repository: Repository,
     /// What earlier evaluations took.
     pub known: HashMap<AttrPath, Known>,
-    /// What the newest run on the run's base commit listed; `None` when none did.
-    pub base_builds: Option<Vec<BaseBuild>>,
-}
-
-/// A host that the base commit had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseBuild {
-    pub attr: AttrPath,
-    pub label: Option<String>,
-    pub required: Required,
+    /// What the run is judged against: what its base commit listed, and what became of it.
+    pub against: Against,
 }
 
 impl Store {
@@ -49,44 +38,8 @@ impl Store {
         Ok(RunFacts {
             repository: rows::repository(&row)?,
             known: memory::known(&mut tx, run.repository).await?,
-            base_builds: base_builds(&mut tx, &run, run.base.as_ref()).await?,
+            against: base::against(&mut tx, &run).await?,
             run,
         })
     }
-
-    /// What the newest run on this commit listed, for a run that is compared with it instead of
-    /// with its own base.
-    pub async fn base_builds(&self, run: &Run, base: &CommitSha) -> Result<Option<Vec<BaseBuild>>> {
-        base_builds(&mut *self.read().await?, run, Some(base)).await
-    }
-}
-
-async fn base_builds(
-    tx: &mut AnyConnection,
-    run: &Run,
-    base: Option<&CommitSha>,
-) -> Result<Option<Vec<BaseBuild>>> {
-    let Some(base) = base else { return Ok(None) };
-    let found = sqlx::query(
-        "SELECT attr, label, required FROM build WHERE run_id = (SELECT r.id FROM run r \
-         WHERE r.repository_id = $1 AND r.sha = $2 AND r.id <> $3 \
-         AND EXISTS (SELECT 1 FROM build b WHERE b.run_id = r.id) \
-         ORDER BY r.created_at DESC, r.id DESC LIMIT 1) ORDER BY rank",
-    )
-    .bind(run.repository.0)
-    .bind(base.as_str())
-    .bind(run.id.as_str())
-    .fetch_all(tx)
-    .await?;
-    if found.is_empty() {
-        return Ok(None);
-    }
-    let builds = found.iter().map(|row| {
-        Ok(BaseBuild {
-            attr: rows::json(row, "attr")?,
-            label: row.try_get("label")?,
-            required: rows::required(row, "required")?,
-        })
-    });
-    builds.collect::<Result<_>>().map(Some)
 }

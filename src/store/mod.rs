@@ -14,9 +14,12 @@
 //! - [`reports`]: what GitHub shows compared with what is known; `bump`: how soon it must.
 //! - [`sweep`]: lost claims, old rows, numbers, garbage collector roots.
 //! - [`views`]: what pages and checks are made of.
+//! - [`outlook`]: how it goes on with what is not done.
+//! - `base`: what is known of the commit that a run is compared with.
 //! - `memory`: what is known of a host from earlier commits.
 //! - `moves`: the one place that writes a life's new state and notes who must hear of it.
 pub mod attempts;
+mod base;
 mod body;
 mod bump;
 mod claim;
@@ -28,6 +31,7 @@ pub mod intake;
 mod memory;
 mod moves;
 mod open;
+pub mod outlook;
 pub mod queue;
 pub mod reports;
 mod rows;

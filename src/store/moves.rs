@@ -8,6 +8,7 @@ use crate::domain::build::{Build, BuildState, Derivation, Ending, Waiting};
 use crate::domain::id::{AttemptId, BuildId, RunId};
 use crate::domain::run::{Run, RunState};
 use crate::domain::verdict::{Verdict, judge};
+use crate::store::base;
 use crate::store::bump::{self, Pace};
 use crate::store::error::{Result, StoreError};
 use crate::store::rows::{self, build_columns, run_columns};
@@ -77,12 +78,22 @@ pub(super) struct Ledger {
     now: Timestamp,
     builds: BTreeMap<BuildId, Pace>,
     runs: BTreeMap<RunId, Pace>,
+    /// Runs whose hosts, or which themselves, have an ending now: others are compared with them.
+    answered: BTreeSet<RunId>,
+    ended: BTreeSet<RunId>,
     moved: Moved,
 }
 
 impl Ledger {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { now, builds: BTreeMap::new(), runs: BTreeMap::new(), moved: Moved::default() }
+        Self {
+            now,
+            builds: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            moved: Moved::default(),
+        }
     }
 
     pub(super) fn note(&mut self, event: Event) {
@@ -131,6 +142,9 @@ impl Ledger {
             }
             BuildState::Ended { .. } => Pace::Decided,
         };
+        if matches!(build.state, BuildState::Ended { .. }) {
+            self.answered.insert(build.run.clone());
+        }
         self.builds.insert(build.id.clone(), pace);
         self.touch(&build.run, Pace::Progress);
         Ok(build)
@@ -204,6 +218,8 @@ impl Ledger {
             }
             RunState::Ended { .. } => {
                 self.note(Event::RunEnded);
+                self.answered.insert(run.id.clone());
+                self.ended.insert(run.id.clone());
                 Pace::Decided
             }
             RunState::AwaitingApproval
@@ -218,8 +234,16 @@ impl Ledger {
     pub(super) async fn close(mut self, tx: &mut AnyConnection) -> Result<Moved> {
         let touched: Vec<RunId> = self.runs.keys().cloned().collect();
         for id in &touched {
-            if let Some((run, verdict)) = fallen_verdict(tx, id).await? {
-                self.run(tx, run, RunStep::End(verdict)).await?;
+            self.judge(tx, id).await?;
+        }
+        for id in std::mem::take(&mut self.answered) {
+            for waiting in base::waiting_for(tx, &id).await? {
+                self.judge(tx, &waiting).await?;
+            }
+        }
+        for id in std::mem::take(&mut self.ended) {
+            for other in base::compared_with(tx, &id).await? {
+                self.touch(&other, Pace::Progress);
             }
         }
         for (build, pace) in &self.builds {
@@ -232,6 +256,14 @@ impl Ledger {
             self.note(Event::ReportBehind);
         }
         Ok(self.moved)
+    }
+
+    /// Ends a run whose verdict has fallen.
+    async fn judge(&mut self, tx: &mut AnyConnection, id: &RunId) -> Result<()> {
+        if let Some((run, verdict)) = fallen_verdict(tx, id).await? {
+            self.run(tx, run, RunStep::End(verdict)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -266,7 +298,8 @@ async fn fallen_verdict(tx: &mut AnyConnection, id: &RunId) -> Result<Option<(Ru
         return Ok(None);
     }
     let builds = builds_of(tx, id).await?;
-    let verdict = judge(run.problem.as_ref(), &builds);
+    let against = base::against(tx, &run).await?;
+    let verdict = judge(run.problem.as_ref(), &builds, &against);
     Ok(verdict.map(|verdict| (run, verdict)))
 }
 

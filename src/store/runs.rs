@@ -4,11 +4,13 @@ use sqlx::AnyConnection;
 use sqlx::Row;
 
 use crate::domain::Timestamp;
-use crate::domain::build::{Build, BuildState, Derivation, Ending, Required, Waiting};
+use crate::domain::base::ExistingFailures;
+use crate::domain::build::{Build, BuildState, Derivation, Ending, Required, Waiting, Warning};
 use crate::domain::id::{AttemptId, AttrPath, BuildId, DrvPath};
 use crate::domain::plan::Known;
 use crate::domain::run::{Merge, Run};
 use crate::domain::verdict::{Problem, Verdict};
+use crate::store::base;
 use crate::store::bump::{self, Pace};
 use crate::store::error::{Result, StoreError};
 use crate::store::moves::{BuildStep, Ledger, Moved, RunStep, builds_of, run_by_id};
@@ -32,6 +34,8 @@ pub struct EvaluationOutcome {
     pub outcome: Outcome,
     /// What it took; `None` when that says nothing about the host.
     pub took: Option<Known>,
+    /// What Nix warned of.
+    pub warnings: Vec<Warning>,
 }
 
 /// What becomes of an evaluated build.
@@ -147,20 +151,26 @@ impl Store {
         Ok(moved)
     }
 
-    /// What is tested in the place of the run's commit, if anything.
-    pub async fn set_merge(
+    /// What is tested in the place of the run's commit, if anything, and by what it is judged.
+    pub async fn set_subject(
         &self,
         claim: &RunClaim,
         merge: Option<&Merge>,
+        existing: ExistingFailures,
         now: Timestamp,
     ) -> Result<()> {
         let mut tx = self.write().await?;
         hold(&mut tx, claim, now).await?;
-        sqlx::query("UPDATE run SET merged = $2 WHERE id = $1")
-            .bind(claim.run.as_str())
-            .bind(merge.map(rows::to_json).transpose()?)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE run SET merged = $2, compared = COALESCE($3, base), existing_failures = $4 \
+             WHERE id = $1",
+        )
+        .bind(claim.run.as_str())
+        .bind(merge.map(rows::to_json).transpose()?)
+        .bind(merge.map(|it| it.base.as_str()))
+        .bind(base::existing_name(existing))
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -176,7 +186,7 @@ impl Store {
         hold(&mut tx, claim, now).await?;
         let run = run_by_id(&mut tx, &claim.run).await?;
         let mut ledger = Ledger::new(now);
-        for EvaluationOutcome { build, outcome, took } in outcomes {
+        for EvaluationOutcome { build, outcome, took, warnings } in outcomes {
             let build = build_by_id(&mut tx, &build).await?;
             if build.run != run.id {
                 return Err(StoreError::Missing(format!("build {} of run {}", build.id, run.id)));
@@ -185,6 +195,7 @@ impl Store {
             if let Some(took) = took {
                 note_evaluation(&mut tx, &build.id, took).await?;
             }
+            note_warnings(&mut tx, &build.id, &warnings).await?;
             settle(&mut tx, &mut ledger, &run, build, outcome).await?;
         }
         let moved = ledger.close(&mut tx).await?;
@@ -314,6 +325,22 @@ async fn note_evaluation(tx: &mut AnyConnection, build: &BuildId, took: Known) -
         .bind(build.as_str())
         .bind(took.evaluation_ms)
         .bind(took.peak_memory)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn note_warnings(
+    tx: &mut AnyConnection,
+    build: &BuildId,
+    warnings: &[Warning],
+) -> Result<()> {
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE build SET warnings = $2 WHERE id = $1")
+        .bind(build.as_str())
+        .bind(rows::text(rows::to_json(&warnings)?))
         .execute(tx)
         .await?;
     Ok(())

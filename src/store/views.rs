@@ -4,13 +4,16 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::domain::Timestamp;
+use crate::domain::base::Against;
 use crate::domain::id::{AttemptId, BuildId, CommitSha, DrvPath, RunId};
 use crate::domain::incoming::Repository;
-use crate::domain::page::{BuildView, EvaluationCost, RunLine, RunView};
+use crate::domain::page::{BuildView, EvaluationCost, Outlook, RunLine, RunView};
 use crate::domain::run::Run;
 use crate::store::Store;
 use crate::store::attempts::AttemptOutcome;
+use crate::store::base;
 use crate::store::error::Result;
+use crate::store::outlook;
 use crate::store::rows::{self, build_columns, repository_columns, run_columns};
 
 /// One build with the attempts at its derivation.
@@ -64,8 +67,12 @@ macro_rules! build_rows {
         concat!(
             "SELECT ",
             build_columns!(),
-            ", a.started_at AS a_started_at \
-             FROM build b LEFT JOIN attempt a ON a.id = b.attempt_id WHERE ",
+            ", a.started_at AS a_started_at, b.warnings AS b_warnings, \
+             m.build_ms AS m_build_ms, m.evaluation_ms AS m_evaluation_ms \
+             FROM build b JOIN run r ON r.id = b.run_id \
+             LEFT JOIN attempt a ON a.id = b.attempt_id \
+             LEFT JOIN memory m ON m.repository_id = r.repository_id AND m.attr_key = b.attr_key \
+             WHERE ",
             $where,
             " ORDER BY b.rank, b.id"
         )
@@ -81,8 +88,11 @@ impl Store {
         };
         let found =
             sqlx::query(build_rows!("b.run_id = $1")).bind(id.as_str()).fetch_all(&mut *tx).await?;
-        let builds = found.iter().map(build_view).collect::<Result<_>>()?;
-        Ok(Some(RunView { run, repository, builds }))
+        let mut builds = found.iter().map(build_view).collect::<Result<Vec<_>>>()?;
+        outlook::tell_turns(&mut tx, &mut builds).await?;
+        let turn = outlook::turn_of_run(&mut tx, &run).await?;
+        let against = base::against(&mut tx, &run).await?;
+        Ok(Some(RunView { run, repository, builds, against, turn }))
     }
 
     /// A build's run with that build alone; `None` when there is none of this id.
@@ -153,9 +163,19 @@ async fn view_of_build(tx: &mut AnyConnection, id: &BuildId) -> Result<Option<Ru
     let found =
         sqlx::query(build_rows!("b.id = $1")).bind(id.as_str()).fetch_optional(&mut *tx).await?;
     let Some(found) = found else { return Ok(None) };
-    let build = build_view(&found)?;
+    let mut builds = vec![build_view(&found)?];
+    outlook::tell_turns(tx, &mut builds).await?;
+    let Some(build) = builds.first() else { return Ok(None) };
     let found = run_and_repository(tx, &build.build.run).await?;
-    Ok(found.map(|(run, repository)| RunView { run, repository, builds: vec![build] }))
+    // A host's page is about the host alone; the gate's compares.
+    let view = |(run, repository)| RunView {
+        run,
+        repository,
+        builds,
+        against: Against::default(),
+        turn: None,
+    };
+    Ok(found.map(view))
 }
 
 async fn run_and_repository(
@@ -197,6 +217,13 @@ fn build_view(row: &AnyRow) -> Result<BuildView> {
         attempt: rows::maybe_parsed(row, "b_attempt")?,
         started_at: row.try_get::<Option<i64>, _>("a_started_at")?.map(Timestamp),
         note: row.try_get("b_note")?,
+        warnings: rows::maybe_json(row, "b_warnings")?.unwrap_or_default(),
+        outlook: Outlook {
+            turn: None,
+            counts: None,
+            build_ms: row.try_get("m_build_ms")?,
+            evaluation_ms: row.try_get("m_evaluation_ms")?,
+        },
     })
 }
 

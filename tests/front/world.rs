@@ -208,7 +208,8 @@ impl World {
             required: Required::Required,
         };
         let _ = self.store.list_builds(claim, vec![new], NOW).await.unwrap();
-        let outcome = EvaluationOutcome { build: build.clone(), outcome, took: None };
+        let outcome =
+            EvaluationOutcome { build: build.clone(), outcome, took: None, warnings: vec![] };
         let _ = self.store.evaluated(claim, vec![outcome], NOW).await.unwrap();
         build
     }

@@ -13,7 +13,9 @@ use fleetcheck::domain::Timestamp;
 use fleetcheck::domain::decide::Permission;
 use fleetcheck::domain::id::{InstallationId, RepositoryId};
 use fleetcheck::domain::incoming::{Repository, Visibility};
-use fleetcheck::domain::page::{Annotation, CheckPage, CheckStatus, StatusPage, StatusState};
+use fleetcheck::domain::page::{
+    Annotation, AnnotationLevel, CheckPage, CheckStatus, StatusPage, StatusState,
+};
 use fleetcheck::domain::verdict::Conclusion;
 use fleetcheck::github::checks::Target;
 use fleetcheck::github::client::{Clock, Github, GithubError, Purpose};
@@ -84,6 +86,7 @@ fn failed() -> CheckStatus {
 
 fn annotations(count: u32) -> Vec<Annotation> {
     let annotation = |line| Annotation {
+        level: AnnotationLevel::Failure,
         path: "flake.nix".to_owned(),
         line,
         title: "throw".to_owned(),

@@ -152,7 +152,7 @@ async fn a_policy_that_is_not_understood_fails_the_gate_with_file_and_line() {
         writeln!(seen, "{}\n  {}", check.title, check.annotations.join(", ")).unwrap();
     }
     assert_snapshot!(seen, @r"
-    fleetcheck.toml line 2: unknown key `requird`; did you mean `required`? (in [gate]: required, required_from)
+    fleetcheck.toml line 2: unknown key `requird`; did you mean `required`? (in [gate]: required, required_from, existing_failures)
       fleetcheck.toml:2: nothing could be built
     fleetcheck.toml line 3: `gate.required` must be a list of texts; found a number
       fleetcheck.toml:3: nothing could be built

@@ -232,17 +232,24 @@ contract! {
         let builds = world.list(&claim, &names).await;
         let outcomes = builds.iter().zip(&names).map(|(build, name)| {
             let outcome = Outcome::Wait(derivation(name), Waiting::Slot);
-            fleetcheck::store::runs::EvaluationOutcome { build: build.id.clone(), outcome, took: None }
+            fleetcheck::store::runs::EvaluationOutcome { build: build.id.clone(), outcome, took: None, warnings: vec![] }
         });
         let _ = world.store.evaluated(&claim, outcomes.collect(), NOW).await.unwrap();
         // Copies of the run and its builds, each under another beginning of their ids.
+        let run_columns = "id, repository_id, sha, reason, base, occurred_at, created_at, state, \
+                           state_at, verdict, problem, waits, not_before, claim, claimed_by, \
+                           claimed_until";
+        let build_columns = "id, run_id, attr_key, attr, label, required, rank, state, since, \
+                             system, drv, derivation, waiting, held, not_before, attempts, \
+                             weathers, attempt_id, ending, ended_at, evaluation_ms, \
+                             evaluation_peak";
         let copy = |it: i32| {
             format!(
-                "INSERT INTO run SELECT '{it:x}' || substr(id, 3), repository_id, sha, \
+                "INSERT INTO run ({run_columns}) SELECT '{it:x}' || substr(id, 3), repository_id, sha, \
                  reason || '{it}', base, occurred_at, created_at, state, state_at, verdict, \
                  problem, waits, not_before, claim, claimed_by, claimed_until FROM run \
                  WHERE reason = 'push:main'; \
-                 INSERT INTO build SELECT '{it:x}' || substr(id, 3), \
+                 INSERT INTO build ({build_columns}) SELECT '{it:x}' || substr(id, 3), \
                  '{it:x}' || substr(run_id, 3), attr_key, attr, label, required, rank, state, \
                  since, system, '/nix/store/{it:x}' || substr(drv, 14), derivation, waiting, held, \
                  not_before, attempts, weathers, attempt_id, ending, ended_at, evaluation_ms, \

@@ -1,11 +1,11 @@
 //! A run is evaluated by one process at a time.
+use fleetcheck::domain::base::{Answer, BaseHost, Tested};
 use fleetcheck::domain::build::{Ending, EvaluationFailure, Required};
 use fleetcheck::domain::id::AttrPath;
 use fleetcheck::domain::incoming::InstallationStanding;
 use fleetcheck::domain::plan::Known;
 use fleetcheck::domain::run::RunState;
 use fleetcheck::domain::verdict::{Problem, Verdict};
-use fleetcheck::store::facts::BaseBuild;
 use fleetcheck::store::runs::{NewBuild, Outcome};
 use fleetcheck::store::{Event, StoreError};
 
@@ -188,10 +188,11 @@ contract! {
         let known = Known { evaluation_ms: 120, peak_memory: 4_000_000 };
         assert_eq!(facts.known.get(&AttrPath::host("raider")), Some(&known));
         assert_eq!(facts.known.len(), 2);
-        let base = |host: &str| BaseBuild {
-            attr: AttrPath::host(host), label: Some(host.into()), required: Required::Required,
-        };
-        assert_eq!(facts.base_builds.unwrap(), [base("raider"), base("viper")]);
+        let base = facts.against.base.unwrap();
+        let open = BaseHost { required: Required::Required, answer: Answer::Open };
+        let hosts = ["raider", "viper"].map(|it| (AttrPath::host(it), open));
+        assert_eq!((base.sha, base.tested), (sha("a1"), Tested::Running));
+        assert_eq!(base.hosts, hosts.into());
         let unlisted = world.store.run_view(&id()).await.unwrap();
         assert_eq!(unlisted, None);
     }

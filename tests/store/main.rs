@@ -24,6 +24,7 @@ macro_rules! contract {
 
 mod attempts;
 mod claims;
+mod compared;
 mod deciding;
 mod intake;
 mod opening;

@@ -109,7 +109,8 @@ impl World {
 
     pub(crate) async fn evaluated(&self, claim: &RunClaim, build: &Build, outcome: Outcome) {
         let took = Some(Known { evaluation_ms: 120, peak_memory: 4_000_000 });
-        let outcome = EvaluationOutcome { build: build.id.clone(), outcome, took };
+        let outcome =
+            EvaluationOutcome { build: build.id.clone(), outcome, took, warnings: vec![] };
         let _ = self.store.evaluated(claim, vec![outcome], NOW).await.unwrap();
     }
 

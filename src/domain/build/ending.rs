@@ -55,8 +55,17 @@ pub struct EvaluationFailure {
     pub limit: Option<String>,
 }
 
+/// What Nix warned of while it evaluated a host, for its author.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Warning {
+    /// One line, without Nix's decoration, at most 500 characters.
+    pub message: String,
+    /// The first place of the repository that it names.
+    pub place: Option<SourcePlace>,
+}
+
 /// A file of the repository and a line in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SourcePlace {
     /// Relative to the repository's root.
     pub path: String,

@@ -4,11 +4,11 @@ use crate::domain::build::{
 };
 use crate::domain::id::{AttrPath, DrvPath};
 use crate::domain::link::Links;
+use crate::domain::page::gate::warning_line;
+use crate::domain::page::outlook;
 use crate::domain::page::provenance::CONFINED;
-use crate::domain::page::words::{bytes, clock, duration, internal, seconds, timed_out, waiting};
-use crate::domain::page::{
-    Annotation, BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView,
-};
+use crate::domain::page::words::{bytes, clock, duration, internal, seconds, timed_out, turn_or};
+use crate::domain::page::{BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView};
 use crate::domain::run::Trust;
 use crate::domain::text::{clean, cut_lines, fence, inline, plain_title, tail};
 use crate::domain::verdict::conclusion;
@@ -30,7 +30,7 @@ pub(super) fn page(
     let url = links.build(&build.build.id, visibility);
     let more = format!("[The rest is on the build's page]({url})");
     let log = build.attempt.as_ref().map(|_| links.log(&build.build.id, visibility));
-    let text = text(&build.build.state);
+    let text = text(build);
     Some(CheckPage {
         name: format!("{check_name} / {label}"),
         status: host_check(build),
@@ -41,7 +41,8 @@ pub(super) fn page(
             &more,
         ),
         text: cut_lines(&text, MOST_MARKDOWN, &more),
-        annotations: annotation(&label, &build.build.state).into_iter().collect(),
+        // On lines of the repository the gate speaks, once for all hosts.
+        annotations: vec![],
         actions: vec![],
         details_url: url,
     })
@@ -70,14 +71,18 @@ pub fn host_title(view: &BuildView) -> String {
     let title = match &view.build.state {
         BuildState::Listed { .. } => return "waits for its evaluation".to_owned(),
         BuildState::Waiting { derivation, for_what, .. } => {
-            let what = waiting(for_what, &derivation.system);
+            let what = turn_or(&view.outlook, for_what, &derivation.system);
             return if attempts == 0 {
                 format!("waits for a builder: {what}")
             } else {
                 format!("waits for attempt {}: {what}", attempts + 1)
             };
         }
-        BuildState::Building { since, .. } => format!("building since {}", clock(*since)),
+        BuildState::Building { since, .. } => {
+            let progress = outlook::progress(&view.outlook);
+            let progress = progress.map(|it| format!(", {it}")).unwrap_or_default();
+            format!("building since {}{progress}", clock(*since))
+        }
         BuildState::Ended { ending, .. } => ended_title(ending),
     };
     if attempts > 1 { format!("attempt {attempts}: {title}") } else { title }
@@ -113,6 +118,7 @@ fn summary(view: &BuildView, trust: Trust, (url, log): (&str, Option<&str>)) -> 
         let took = duration(cost.elapsed_ms);
         rows.push(("evaluation", format!("{took}, {}", bytes(cost.peak_memory))));
     }
+    rows.extend(outlook(view));
     if build.attempts > 0 {
         rows.push(("attempts", build.attempts.to_string()));
     }
@@ -128,6 +134,25 @@ fn summary(view: &BuildView, trust: Trust, (url, log): (&str, Option<&str>)) -> 
     format!("| | |\n| --- | --- |\n{}\n\n[Build]({url}){log}", table.join("\n"))
 }
 
+/// How it goes on with a host that is not done.
+fn outlook(view: &BuildView) -> Vec<(&'static str, String)> {
+    let outlook = &view.outlook;
+    let (queue, last) = match &view.build.state {
+        BuildState::Ended { .. } => return vec![],
+        BuildState::Listed { .. } => (None, outlook.evaluation_ms),
+        BuildState::Waiting { derivation, .. } => {
+            (outlook.turn.map(|it| format!("{it} for {}", derivation.system)), outlook.build_ms)
+        }
+        BuildState::Building { .. } => (None, outlook.build_ms),
+    };
+    let rows = [
+        ("queue", queue),
+        ("progress", outlook::progress(outlook)),
+        ("estimate", outlook::estimate(last)),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name, inline(&value?)))).collect()
+}
+
 fn attribute(attr: &AttrPath) -> String {
     inline(&attr.to_string())
 }
@@ -137,7 +162,21 @@ fn code(drv: &DrvPath) -> String {
     format!("`{drv}`")
 }
 
-fn text(state: &BuildState) -> String {
+fn text(view: &BuildView) -> String {
+    let mut parts = vec![ending_text(&view.build.state), warnings(view)];
+    parts.retain(|it| !it.is_empty());
+    parts.join("\n\n")
+}
+
+fn warnings(view: &BuildView) -> String {
+    if view.warnings.is_empty() {
+        return String::new();
+    }
+    let lines = view.warnings.iter().map(|it| format!("- {}", warning_line(it)));
+    format!("Nix warned while it evaluated this host:\n\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn ending_text(state: &BuildState) -> String {
     let Some(ending) = state.ending() else { return String::new() };
     match ending {
         Ending::Reused
@@ -205,10 +244,4 @@ fn log_text(lines: &[String]) -> String {
     let shown = lines.len().min(LOG_LINES);
     let what = if shown == 1 { "line" } else { "lines" };
     format!("\n\nThe last {shown} {what} of its log:\n\n{}", fence(&tail(lines, LOG_LINES)))
-}
-
-fn annotation(label: &str, state: &BuildState) -> Option<Annotation> {
-    let Some(Ending::EvaluationFailed(failure)) = state.ending() else { return None };
-    let place = failure.place.as_ref()?;
-    super::annotation(place, &format!("{label} does not evaluate"), &failure.headline)
 }

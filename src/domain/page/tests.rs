@@ -1,13 +1,17 @@
+mod compared;
 mod gate;
 mod host;
+mod hostile;
+mod open;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::*;
+use crate::domain::base::{Answer, Base, BaseHost, ExistingFailures, Tested};
 use crate::domain::build::{
     BuildFailure, BuildState, Derivation, Ending, EvaluationFailure, Rebuild, Required, TimedOut,
-    Waiting,
+    Waiting, Warning,
 };
 use crate::domain::id::AttrPath;
 use crate::domain::incoming::Visibility;
@@ -44,6 +48,8 @@ fn build(host: &str, state: BuildState) -> BuildView {
         },
         evaluation: Some(EvaluationCost { elapsed_ms: 3200, peak_memory: 1_500_000_000 }),
         started_at: (attempts > 0).then_some(NOW),
+        warnings: vec![],
+        outlook: Outlook::default(),
         attempt: (attempts > 0).then(|| "01890a5d-ac96-774b-bcce-b302099a8059".parse().unwrap()),
         note: None,
     }
@@ -119,6 +125,8 @@ fn view(state: RunState, builds: Vec<BuildView>) -> RunView {
             installation: crate::domain::id::InstallationId(9),
         },
         builds,
+        against: Against::default(),
+        turn: None,
     }
 }
 
@@ -139,6 +147,27 @@ fn optional(mut it: BuildView) -> BuildView {
     it
 }
 
+/// A run whose base commit had these hosts.
+fn with_base(mut view: RunView, tested: Tested, hosts: &[(&str, Answer)]) -> RunView {
+    let host = |(name, answer): &(&str, Answer)| {
+        (AttrPath::host(name), BaseHost { required: Required::Required, answer: *answer })
+    };
+    let sha = "ba5e0000ba5e0000ba5e0000ba5e0000ba5e0000".parse().unwrap();
+    let hosts = hosts.iter().map(host).collect();
+    view.against.base = Some(Base { sha, tested, hosts });
+    view
+}
+
+fn ignoring(mut view: RunView) -> RunView {
+    view.against.existing = ExistingFailures::Ignore;
+    view
+}
+
+fn warning(message: &str, path: &str) -> Warning {
+    let place = SourcePlace { path: path.into(), line: 3 };
+    Warning { message: message.into(), place: Some(place) }
+}
+
 fn links() -> Links {
     Links::new("https://ci", &[7; 32])
 }
@@ -148,7 +177,8 @@ fn shown(page: &CheckPage) -> String {
         page;
     let mut out = format!("{name}: {status:?}\n{title}\n---\n{summary}\n---\n{text}");
     for it in annotations {
-        let _ = write!(out, "\n---\n{}:{} {}: {}", it.path, it.line, it.title, it.message);
+        let (level, at) = (it.level.as_str(), &it.path);
+        let _ = write!(out, "\n---\n{level} {at}:{} {}: {}", it.line, it.title, it.message);
     }
     for it in actions {
         let _ = write!(out, "\n---\n[{}] {}", it.label, it.description);
@@ -167,20 +197,25 @@ fn host(build: &BuildView) -> String {
 
 #[test]
 fn every_page_keeps_within_githubs_limits() {
-    let flood = Ending::BuildFailed(BuildFailure {
-        derivation: derivation("x").path,
-        headline: "@a ".repeat(500),
-        log_tail: vec!["```@everyone ".repeat(100); 200],
-    });
-    let trace = Ending::EvaluationFailed(EvaluationFailure {
-        headline: "x".repeat(1000),
-        trace: "`a\n\u{1b}[0m".repeat(8_000),
-        place: None,
-        limit: None,
-    });
-    let hosts: Vec<BuildView> = (0..200)
+    // Two hosts for each cause, so that the table and the causes are long.
+    let flood = |n| {
+        Ending::BuildFailed(BuildFailure {
+            derivation: derivation(&format!("{n}-{}", "x".repeat(190))).path,
+            headline: "@a ".repeat(500),
+            log_tail: vec!["```@everyone ".repeat(100); 200],
+        })
+    };
+    let trace = |n| {
+        Ending::EvaluationFailed(EvaluationFailure {
+            headline: format!("{n}{}", "x".repeat(1000)),
+            trace: "`a\n\u{1b}[0m".repeat(8_000),
+            place: None,
+            limit: None,
+        })
+    };
+    let hosts: Vec<BuildView> = (0..400)
         .flat_map(|n| {
-            [ended(&format!("host-{n}"), flood.clone()), ended(&format!("h-{n}"), trace.clone())]
+            [ended(&format!("host-{n}"), flood(n / 2)), ended(&format!("h-{n}"), trace(n / 2))]
         })
         .collect();
     let run = building(hosts.clone());

@@ -1,7 +1,9 @@
 //! Numbers, times and states in words.
 use crate::domain::Timestamp;
 use crate::domain::build::{BuildState, Ending, TimedOut, Waiting};
+use crate::domain::id::AttrPath;
 use crate::domain::page::BuildView;
+use crate::domain::page::outlook::{self, Outlook};
 use crate::domain::text::plain_title;
 
 /// A length of time: `0.4 s`, `12 s`, `2 min 3 s`, `1 h 5 min`.
@@ -51,7 +53,10 @@ pub fn clock(at: Timestamp) -> String {
 /// What people call a host, as plain text; one without a label by its attribute path.
 #[must_use]
 pub fn host_name(view: &BuildView) -> String {
-    let attr = &view.build.attr;
+    attr_name(&view.build.attr)
+}
+
+pub(super) fn attr_name(attr: &AttrPath) -> String {
     attr.label().unwrap_or_else(|_| plain_title(&attr.to_string(), 60))
 }
 
@@ -97,11 +102,19 @@ pub fn result(state: &BuildState) -> &'static str {
 
 /// What there is to know besides, as plain text; empty when the result says it all.
 #[must_use]
-pub fn remark(state: &BuildState) -> String {
-    match state {
-        BuildState::Listed { .. } => String::new(),
-        BuildState::Waiting { derivation, for_what, .. } => waiting(for_what, &derivation.system),
-        BuildState::Building { since, .. } => format!("since {}", clock(*since)),
+pub fn remark(view: &BuildView) -> String {
+    let outlook = &view.outlook;
+    let estimate = || outlook::estimate(outlook.build_ms);
+    match &view.build.state {
+        BuildState::Listed { .. } => outlook::estimate(outlook.evaluation_ms).unwrap_or_default(),
+        BuildState::Waiting { derivation, for_what, .. } => {
+            joined([Some(turn_or(outlook, for_what, &derivation.system)), estimate()])
+        }
+        BuildState::Building { since, .. } => joined([
+            Some(format!("since {}", clock(*since))),
+            outlook::progress(outlook),
+            estimate(),
+        ]),
         BuildState::Ended { derivation, ending, .. } => match ending {
             Ending::Reused => "was built before".to_owned(),
             Ending::Built { .. } => String::new(),
@@ -121,6 +134,24 @@ pub fn remark(state: &BuildState) -> String {
             Ending::Transient { what } => format!("nobody's fault: {what}"),
             Ending::Internal { number } => internal(number),
         },
+    }
+}
+
+fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// What a build waits for, and where it stands in the queue once that is known.
+pub(super) fn turn_or(outlook: &Outlook, for_what: &Waiting, system: &str) -> String {
+    match (for_what, outlook.turn) {
+        (Waiting::Slot, Some(turn)) => format!("{turn} for {system}"),
+        (
+            Waiting::Slot
+            | Waiting::NoBuilder { .. }
+            | Waiting::NoFeatures { .. }
+            | Waiting::Retry { .. },
+            _,
+        ) => waiting(for_what, system),
     }
 }
 

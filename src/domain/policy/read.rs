@@ -2,6 +2,7 @@
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use crate::domain::base::ExistingFailures;
 use crate::domain::id::AttrPath;
 use crate::domain::policy::pattern::{check_glob, split};
 use crate::domain::policy::{
@@ -92,11 +93,16 @@ impl Reader<'_> {
     fn gate(&self, table: &DeTable<'_>) -> Result<GatePolicy, PolicyError> {
         let mut required = None;
         let mut required_from = None;
+        let mut existing_failures = ExistingFailures::default();
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "required" => required = Some(self.required(key, value)?),
                 "required_from" => required_from = Some(self.output(key, value)?),
-                _ => return Err(self.unknown(key, "gate", &["required", "required_from"])),
+                "existing_failures" => existing_failures = self.existing(key, value)?,
+                _ => {
+                    let known = ["required", "required_from", "existing_failures"];
+                    return Err(self.unknown(key, "gate", &known));
+                }
             }
             if required.is_some() && required_from.is_some() {
                 return Err(self.wrong(
@@ -106,12 +112,21 @@ impl Reader<'_> {
                 ));
             }
         }
-        Ok(match (required, required_from) {
-            (None, None) => GatePolicy::default(),
-            (required, required_from) => {
-                GatePolicy { required: required.unwrap_or_default(), required_from }
-            }
-        })
+        let required = match (required, &required_from) {
+            (None, None) => GatePolicy::default().required,
+            (required, _) => required.unwrap_or_default(),
+        };
+        Ok(GatePolicy { required, required_from, existing_failures })
+    }
+
+    fn existing(&self, key: &Key<'_>, value: &Value<'_>) -> Result<ExistingFailures, PolicyError> {
+        const NAME: &str = "gate.existing_failures";
+        let text = self.string(NAME, key, value)?;
+        match text {
+            "fail" => Ok(ExistingFailures::Fail),
+            "ignore" => Ok(ExistingFailures::Ignore),
+            _ => Err(self.value_wrong(NAME, text, value, "must be \"fail\" or \"ignore\"")),
+        }
     }
 
     fn required(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Vec<String>, PolicyError> {

@@ -28,6 +28,7 @@ fn every_key_is_read() {
         pull_requests = "merge"
         [gate]
         required_from = 'tiers."tier.1"'
+        existing_failures = "ignore"
         [trust]
         forks = "never"
         sticky = true
@@ -37,6 +38,7 @@ fn every_key_is_read() {
     assert_eq!(policy.build.flake, "infra/nix");
     assert_eq!(policy.build.pull_requests, PullRequests::Merge);
     assert_eq!(policy.trust, TrustPolicy { forks: Forks::Never, approvals: Approvals::Sticky });
+    assert_eq!(policy.gate.existing_failures, ExistingFailures::Ignore);
     let from = policy.gate.required_from.unwrap();
     assert_eq!(from.components(), ["tiers", "tier.1"]);
     assert!(policy.build.wants(&attr("nixosConfigurations.raider")));
@@ -51,7 +53,7 @@ fn a_mistake_is_told_with_its_line_and_what_to_do() {
         (
             "[gate]\nrequird = []",
             2,
-            "unknown key `requird`; did you mean `required`? (in [gate]: required, required_from)",
+            "unknown key `requird`; did you mean `required`? (in [gate]: required, required_from, existing_failures)",
         ),
         (
             "\n[bild]",
@@ -235,7 +237,7 @@ proptest! {
         if let Ok(pattern) = glob.parse::<AttrPattern>() {
             let _ = pattern.matches(&AttrPath::host(&text));
         }
-        let gate = GatePolicy { required: vec![glob], required_from: None };
+        let gate = GatePolicy { required: vec![glob], required_from: None, ..GatePolicy::default() };
         let _ = gate.requires(&text, None);
     }
 }

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
+use crate::domain::base::Against;
 use crate::domain::build::{
     self, Attempted, Build, BuildState, Derivation, Ending, MOST_ATTEMPTS, Rebuild, Required,
-    Waiting,
+    Waiting, Warning,
 };
 use crate::domain::id::{AttrPath, CommitSha, DrvPath, RunId, StorePath};
 use crate::domain::plan::{self, Planned};
@@ -33,6 +34,7 @@ pub(super) struct Work<'a> {
     builds: Vec<Build>,
     labels: HashMap<AttrPath, Option<String>>,
     elapsed_ms: HashMap<AttrPath, i64>,
+    warnings: HashMap<AttrPath, Vec<Warning>>,
     /// Who wants a derivation that is queued or being built: it is built once for all of them.
     wanted: HashMap<DrvPath, Vec<AttrPath>>,
     running: HashSet<DrvPath>,
@@ -71,6 +73,7 @@ impl<'a> Work<'a> {
             builds: builds.collect(),
             labels,
             elapsed_ms: HashMap::new(),
+            warnings: HashMap::new(),
             wanted: HashMap::new(),
             running: HashSet::new(),
             queue: VecDeque::new(),
@@ -178,7 +181,14 @@ impl<'a> Work<'a> {
         for outcome in outcomes {
             match outcome {
                 HostOutcome::Failed { attr, ending } => self.end(&attr, ending, 0, events),
-                HostOutcome::Evaluated(Evaluated { attr, derivation, elapsed_ms, .. }) => {
+                HostOutcome::Evaluated(Evaluated {
+                    attr,
+                    derivation,
+                    elapsed_ms,
+                    warnings,
+                    ..
+                }) => {
+                    self.warnings.insert(attr.clone(), warnings);
                     let elapsed_ms = i64::try_from(elapsed_ms).unwrap_or(i64::MAX);
                     *self.elapsed_ms.entry(attr.clone()).or_default() += elapsed_ms;
                     events(CheckEvent::Evaluated(attr.clone(), derivation.clone(), elapsed_ms));
@@ -320,7 +330,7 @@ impl<'a> Work<'a> {
         if others.is_empty() {
             return None;
         }
-        verdict::judge(None, others).filter(|it| *it != Verdict::Passed)
+        verdict::judge(None, others, &Against::default()).filter(|it| *it != Verdict::Passed)
     }
 
     pub(super) fn report(
@@ -330,7 +340,8 @@ impl<'a> Work<'a> {
         problem: Option<&Problem>,
         stop: &CancellationToken,
     ) -> CheckReport {
-        let verdict = verdict::judge(problem, &self.builds).or_else(|| self.fails_anyway());
+        let verdict = verdict::judge(problem, &self.builds, &Against::default())
+            .or_else(|| self.fails_anyway());
         let is_open = |it: &Build| it.state.ending().is_none() && stuck(it).is_none();
         let interrupted = stop.is_cancelled() && self.builds.iter().any(is_open);
         let hosts = self.builds.iter().map(|build| CheckedHost {
@@ -342,6 +353,7 @@ impl<'a> Work<'a> {
             ending: build.state.ending().cloned(),
             waiting: stuck(build),
             elapsed_ms: self.elapsed_ms.get(&build.attr).copied().unwrap_or_default(),
+            warnings: self.warnings.get(&build.attr).cloned().unwrap_or_default(),
         });
         CheckReport {
             flake: flake.to_owned(),

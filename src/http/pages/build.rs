@@ -2,13 +2,12 @@
 use axum::response::Response;
 use maud::{Markup, html};
 
-use crate::domain::build::{BuildState, Ending, EvaluationFailure, Required};
+use crate::domain::build::{BuildState, Ending, EvaluationFailure, Required, Warning};
 use crate::domain::link::Links;
 use crate::domain::page::{
-    BuildView, RunView, bytes, duration, host_check, host_name, host_title, provenance,
+    BuildView, RunView, bytes, duration, host_check, host_name, host_title, provenance, remark,
 };
 use crate::domain::text::clean;
-use crate::flow::shared::Counts;
 use crate::http::colour;
 use crate::http::pages::{change, moment, page, pill, reason};
 use crate::http::sight::Found;
@@ -27,7 +26,7 @@ pub(in crate::http) struct LogPart {
 
 /// The page.
 pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Links) -> Response {
-    let Found { run, build, attempts, progress } = found;
+    let Found { run, build, attempts } = found;
     let title = clean(&host_title(build));
     let check = host_check(build);
     let name = host_name(build);
@@ -44,12 +43,11 @@ pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Link
         h1 { (name) ": " (title) }
         p {
             (pill(check))
-            @if let Some(Counts { done, expected }) = progress {
-                " " (done) " of " (expected) " derivations"
-            }
+            @if build.build.state.ending().is_none() { " " (clean(&remark(build))) }
         }
         (facts(run, build, links))
         (failure(&build.build.state))
+        (warnings(&build.warnings))
         @if attempts.len() > 1 { (history(attempts)) }
         @if let Some(log) = log { (log_part(run, build, log, links)) }
     };
@@ -110,6 +108,25 @@ fn failure(state: &BuildState) -> Markup {
             | Ending::Skipped { .. },
         )
         | None => html! {},
+    }
+}
+
+/// What Nix warned of while it evaluated the host.
+fn warnings(warnings: &[Warning]) -> Markup {
+    html! {
+        @if !warnings.is_empty() {
+            h2 { "Warnings of the evaluation" }
+            ul {
+                @for warning in warnings {
+                    li {
+                        @if let Some(place) = &warning.place {
+                            code { (clean(&place.path)) ":" (place.line) } " "
+                        }
+                        (clean(&warning.message))
+                    }
+                }
+            }
+        }
     }
 }
 

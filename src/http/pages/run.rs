@@ -2,11 +2,11 @@
 use axum::response::Response;
 use maud::{Markup, html};
 
-use crate::domain::build::{BuildState, Ending, Required};
+use crate::domain::build::{BuildState, Ending};
 use crate::domain::link::Links;
 use crate::domain::page::{
-    BuildView, CheckStatus, RunView, duration, gate_check, gate_title, host_check, host_name,
-    in_order, provenance, remark, result,
+    BuildView, CheckStatus, Comparison, RunView, comparison, duration, gate_check, gate_title,
+    host_check, host_name, in_order, notes, provenance, remark, result, shared_causes,
 };
 use crate::domain::run::RunState;
 use crate::domain::text::clean;
@@ -29,8 +29,10 @@ pub(in crate::http) fn render(view: &RunView, links: &Links) -> Response {
         (problem(view))
         (tested(view))
         @if !view.builds.is_empty() {
+            (causes(view))
             h2 { "Hosts" }
             ul.rows { @for build in in_order(view) { (row(view, build, links)) } }
+            (compared(view))
         }
     };
     // The gate does not wait for optional hosts; the page does.
@@ -72,6 +74,28 @@ fn problem(view: &RunView) -> Markup {
     }
 }
 
+/// What stops several hosts, once for all of them.
+fn causes(view: &RunView) -> Markup {
+    let causes = shared_causes(view);
+    html! {
+        @if !causes.is_empty() {
+            h2 { "Shared causes" }
+            ul { @for cause in causes { li { (clean(&cause)) } } }
+        }
+    }
+}
+
+fn compared(view: &RunView) -> Markup {
+    let Some(Comparison { with, parts }) = comparison(view) else { return html! {} };
+    html! {
+        h2 { "Compared" }
+        p { (with) }
+        @if !parts.is_empty() {
+            ul { @for (what, names) in parts { li { (what) ": " (names) } } }
+        }
+    }
+}
+
 /// The result without its sign, for which not every reader has a letter; its colour says the same.
 fn word(build: &BuildView) -> Markup {
     let result = result(&build.build.state);
@@ -81,21 +105,12 @@ fn word(build: &BuildView) -> Markup {
 
 fn row(view: &RunView, build: &BuildView, links: &Links) -> Markup {
     let path = format!("/builds/{}", build.build.id);
-    let remark = clean(&remark(&build.build.state));
-    let mut more = Vec::new();
-    if build.build.attr.label().is_err() {
-        more.push("this name cannot be the name of a check".to_owned());
-    }
-    if build.build.required == Required::Optional {
-        more.push("not required".to_owned());
-    }
-    if build.build.attempts > 1 {
-        more.push(format!("attempt {}", build.build.attempts));
-    }
+    let mut more = notes(view, build);
     if let BuildState::Ended { ending: Ending::Built { seconds }, .. } = &build.build.state {
         let ms = i64::try_from(*seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
         more.push(duration(ms));
     }
+    let remark = clean(&remark(build));
     if !remark.is_empty() {
         more.push(remark);
     }

@@ -37,6 +37,20 @@ impl<'a> Roots<'a> {
         Some(SourcePlace { path: path.to_owned(), line })
     }
 
+    /// The first file of the repository that running text names, with its line where it has one.
+    pub(super) fn first_named(&self, text: &str) -> Option<SourcePlace> {
+        let starts = text.char_indices().filter(|(_, c)| matches!(c, '/' | '«'));
+        starts.filter_map(|(at, _)| self.strip(&text[at..])).find_map(|rest| {
+            let end = rest.find(|c: char| c.is_whitespace() || "'`\"()<>,;:".contains(c));
+            let (path, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            let path = path.trim_end_matches('.');
+            let number = behind.strip_prefix(':').unwrap_or_default();
+            let number: String = number.chars().take_while(char::is_ascii_digit).collect();
+            let line = number.parse().unwrap_or(1);
+            is_relative(path).then(|| SourcePlace { path: path.to_owned(), line })
+        })
+    }
+
     pub(super) fn place(&self, lines: &[&str], reason: &Reason) -> Option<SourcePlace> {
         // The module system names files in its words, without a line: - In `FILE': VALUE
         let in_words = reason.message.iter().find_map(|it| {

@@ -67,7 +67,7 @@ success/success: 5 hosts build
 success/success: 1 host builds
 failure/failure: 4 of 5 hosts build; raider: gtk-engine-murrine was removed
 failure/failure: 4 of 5 hosts build; raider: needs gtk-engine-murrine-1.2: builder failed with exit code 3
-failure/failure: 0 of 3 hosts build; a: gtk-engine-murrine was removed; 2 more fail
+failure/failure: 0 of 3 hosts build; 3 hosts do not evaluate: gtk-engine-murrine was removed
 success/success: 4 required hosts build; raider (not required): needs gtk-engine-murrine-1.2: builder failed with exit code 3
 failure/failure: no required host was found; a gate without hosts does not pass
 cancelled/error: superseded by abc1234
@@ -99,6 +99,9 @@ fleet: InProgress { since: Timestamp(1795000000000) }
 | [basestar](https://ci/builds/ID-57) | ✅ reused |  | was built before |
 | [zephyr](https://ci/builds/ID-57) | ❌ does not build | 1 min | not required; needs gtk-engine-murrine-1.2: builder failed with exit code 3 |
 ---
+
+---
+failure hosts/raider.nix:12 raider does not evaluate: gtk-engine-murrine was removed
 "###);
 }
 
@@ -114,6 +117,9 @@ fleet: Completed { conclusion: Failure, at: Timestamp(1795000060000) }
 | --- | --- | --- | --- |
 | [nixosConfigurations."a&#124;b\`@&#8203;acme/all\\n\#&#8203; x"](https://ci/builds/ID-57) | ❌ does not evaluate | 3 s | this name cannot be the name of a check; gtk-engine-murrine was removed |
 ---
+
+---
+failure hosts/raider.nix:12 nixosConfigurations."a|b`@acme/all\n# x" does not evaluate: gtk-engine-murrine was removed
 "###);
 }
 
@@ -137,7 +143,7 @@ more
 ```
 ````
 ---
-fleetcheck.toml:3 nothing could be built: fleetcheck.toml line 3: unknown key `requird`; did you mean `required`?
+failure fleetcheck.toml:3 nothing could be built: fleetcheck.toml line 3: unknown key `requird`; did you mean `required`?
 "###);
 }
 

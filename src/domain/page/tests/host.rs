@@ -27,8 +27,6 @@ error:
   … while evaluating `@acme`
   error: gtk-engine-murrine was removed
 ```
----
-hosts/raider.nix:12 raider does not evaluate: gtk-engine-murrine was removed
 "###);
 }
 
