@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::flow::ask::Ask;
 use crate::flow::build::{self, Slot};
 use crate::flow::evaluate::Evaluate;
+use crate::flow::insight::Compare;
 use crate::flow::intake::Intake;
 use crate::flow::report::Report;
 use crate::flow::shared::{Shared, Wakeups};
@@ -297,6 +298,8 @@ fn spawn_stages(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
             spawner.stage(slot, |it| &it.build, PERIOD);
         }
     }
+    let compare = Compare::new(shared.clone(), tools.nix.clone(), commits.clone());
+    spawner.stage(compare, |it| &it.insight, PERIOD);
     let report = Report::new(
         shared.clone(),
         github.clone(),

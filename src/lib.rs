@@ -10,6 +10,7 @@
 //!  flow::intake    delivery         → domain::decide → run           ╔═══════╗
 //!  flow::evaluate  run Requested    → nix::git, eval → builds        ║       ║
 //!  flow::build     builds Waiting   → nix::realise   → attempt       ║ store ║
+//!  flow::insight   builds Ended     → nix::closure   → insight       ║       ║
 //!  flow::report    known ≠ shown    → domain::page   → github checks ║       ║ ──▶ GitHub
 //!  flow::sweep     time has passed                   → all of these  ╚═══════╝
 //! ```
@@ -18,6 +19,7 @@
 //! [`flow::intake`] decides it and leaves a run; [`flow::evaluate`] fetches the commit, lists its
 //! hosts and evaluates each apart from the others ([`flow::hosts`]); a slot of
 //! [`flow::build`] claims an attempt at a derivation and realises it over Nix's worker protocol;
+//! [`flow::insight`] compares what was built with the commit before;
 //! [`flow::report`] makes GitHub show what the store knows. No stage calls the next: it leaves a
 //! row, and a wakeup ([`flow::shared::Wakeups`]) says no more than "look". [`flow::check`] is the
 //! same engine at a terminal, without GitHub and without a store.

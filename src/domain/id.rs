@@ -1,4 +1,6 @@
 //! Names of things. A value of these types is already known to be well formed.
+mod store_path;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -13,14 +13,17 @@
 //! 8. [`base`]: what is known of the commit that a run is compared with; [`cause`]: what makes two
 //!    failures one; [`verdict`]: a run's conclusion from its builds'.
 //! 9. [`skip`]: whether a commit asks not to be built; [`lock`]: what a commit of nobody we know may bring into its evaluation.
-//! 10. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
+//! 10. [`insight`]: what changes on a host, from the packages of its [`closure`] and its [`units`].
+//! 11. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
 //!     [`link`], where our own pages are.
 pub mod base;
 pub mod build;
 pub mod cause;
+pub mod closure;
 pub mod decide;
 pub mod id;
 pub mod incoming;
+pub mod insight;
 pub mod link;
 pub mod lock;
 pub mod page;
@@ -30,6 +33,7 @@ pub mod queue;
 pub mod run;
 pub mod skip;
 pub mod text;
+pub mod units;
 pub mod verdict;
 
 use serde::{Deserialize, Serialize};

@@ -5,6 +5,7 @@
 //! published for ever.
 mod gate;
 mod host;
+mod insight;
 mod line;
 mod outlook;
 mod provenance;
@@ -15,6 +16,7 @@ use crate::domain::base::Against;
 use crate::domain::build::{Build, SourcePlace, Warning};
 use crate::domain::id::AttemptId;
 use crate::domain::incoming::Repository;
+use crate::domain::insight::Insight;
 use crate::domain::link::Links;
 use crate::domain::run::Run;
 use crate::domain::text::{is_unseen, plain_title, redact};
@@ -24,6 +26,7 @@ pub use gate::{
     Comparison, comparison, gate_check, gate_title, in_order, notes, problem, shared_causes,
 };
 pub use host::{host_check, host_title};
+pub use insight::{change, changes, insight};
 pub use line::RunLine;
 pub use outlook::{Counts, Outlook, Turn};
 pub use provenance::provenance;
@@ -58,6 +61,8 @@ pub struct BuildView {
     pub warnings: Vec<Warning>,
     /// What is known of it while it is not done.
     pub outlook: Outlook,
+    /// What changes on the host, once that is known of a build that ended well.
+    pub insight: Option<Insight>,
 }
 
 /// What an evaluation took.

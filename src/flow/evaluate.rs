@@ -21,7 +21,7 @@ use crate::flow::hosts::{Evaluation, HostOutcome};
 use crate::flow::shared::Shared;
 use crate::flow::source::{Commits, SourceError};
 use crate::flow::subject::{Finder, Subject};
-use crate::flow::{Stage, Step, new_id};
+use crate::flow::{Stage, Step, insight, new_id};
 use crate::nix::Nix;
 use crate::nix::eval::{EvalError, Evaluated, Evaluator};
 use crate::nix::flake::Pinned;
@@ -110,6 +110,9 @@ impl Evaluate {
             // It is compared with where the base branch is now.
             facts = store.run_facts(claim).await?;
         }
+        let tested = (merge.as_ref(), pinned.source.clone());
+        let origin = insight::origin(&self.commits, &facts, tested, stop).await?;
+        store.set_origin(claim, &origin, self.shared.clock.now()).await?;
         self.hold_sources(&pinned).await?;
         let plan = self.tools.plan(&pinned, &policy, &facts.base_required(), stop).await;
         if let Some(by) = skip {

@@ -4,6 +4,7 @@
 //! - [`evaluate`]: a run → its builds, evaluated ([`subject`] says of what, [`hosts`] keeps them
 //!   apart).
 //! - [`build`]: waiting builds × a free slot → an attempt → an ending.
+//! - [`insight`]: a build that ended well → what changes on its host.
 //! - [`report`]: what is known ≠ what GitHub shows → published.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal.
@@ -13,6 +14,7 @@ pub mod check;
 pub mod evaluate;
 pub mod fault;
 pub mod hosts;
+pub mod insight;
 pub mod intake;
 pub mod report;
 pub mod shared;

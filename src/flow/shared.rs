@@ -50,6 +50,7 @@ pub struct Wakeups {
     pub evaluate: Notify,
     pub build: Notify,
     pub report: Notify,
+    pub insight: Notify,
     /// Somebody's work may no longer be wanted.
     pub cancelled: Notify,
     pub sweep: Notify,
@@ -63,6 +64,7 @@ impl Wakeups {
                 Event::RunRequested => &self.evaluate,
                 Event::BuildWaiting => &self.build,
                 Event::ReportBehind => &self.report,
+                Event::InsightWanted => &self.insight,
                 Event::AttemptUnwanted | Event::RunEnded => &self.cancelled,
             }
             .notify_waiters();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::build::SourcePlace;
-use crate::domain::id::{Branch, CommitSha};
+use crate::domain::id::{Branch, CommitSha, RepositoryId};
 use crate::domain::incoming::Repository;
 use crate::domain::lock::Lock;
 use crate::domain::policy::Policy;
@@ -38,6 +38,11 @@ pub enum SourceError {
 impl Commits {
     pub fn new(github: Arc<Github>, mirrors: Arc<Mirrors>) -> Self {
         Self { github, mirrors }
+    }
+
+    /// A repository's mirror as it is now: nothing is fetched.
+    pub fn as_it_is(&self, repository: RepositoryId) -> Mirror {
+        self.mirrors.as_it_is(repository)
     }
 
     /// Makes sure that the mirror has the commit.

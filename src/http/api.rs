@@ -19,7 +19,19 @@
 //! `progress` (`done`, `expected`: derivations) or `null`; `last_build_ms`, `last_evaluation_ms`, of
 //! the host's last run, or `null`; `warnings` of its evaluation (`message`, `place`);
 //! `attempts`; `evaluation` (`milliseconds`, `peak_memory` in bytes) or `null`; `started_at`,
-//! `ended_at`; `ending`, as the service keeps it, or `null`; `url`, `log_url`.
+//! `ended_at`; `ending`, as the service keeps it, or `null`; `changes`, what is another on the host
+//! than at the commit before, or `null` while that is not known; `url`, `log_url`.
+//!
+//! **Changes**: `insight` and `base`, the commit compared with. `unchanged`: the same system.
+//! `revision_only`: nothing but what names the commit, with `units`. `absent`: not compared, with
+//! `why` (`why`: `never_built`, `new_host`, `base_failed`, `gone`, `late`, `too_large`,
+//! `unreadable`). `changed`, with `changes`: `before` and `after`, bytes of the closure; `packages`
+//! (`name`; `change`: `upgraded`, `downgraded`, `changed`, `added`, `removed`; versions `before`
+//! and `after`) and `more_packages`, how many are left out; `rebuilt`, packages of the same version
+//! with other content; `files`, how many files of the configuration differ; `reboot` (`part`:
+//! `kernel`, `kernel_modules`, `kernel_parameters`, `initrd`, `systemd`; `before`, `after`), empty
+//! when none is needed; `units` or `null`: `restarted`, `reloaded`, `left_alone`, `added`,
+//! `removed`. A list of names is `names` and `more`, how many are left out.
 //!
 //! Times are RFC 3339 in UTC. An error is `{"error": "…"}` with its HTTP status.
 use std::collections::BTreeMap;
@@ -35,10 +47,11 @@ use crate::domain::base::{Compared, Tested};
 use crate::domain::build::{BuildState, Ending, Required, Warning};
 use crate::domain::id::{CommitSha, StorePath};
 use crate::domain::incoming::{Repository, Visibility};
+use crate::domain::insight::Insight;
 use crate::domain::link::Links;
 use crate::domain::page::{
     BuildView, CheckStatus, Counts, RunLine, RunView, Turn, gate_check, gate_title, host_check,
-    host_title,
+    host_title, insight,
 };
 use crate::domain::run::{Merge, Reason, Run, Trust};
 use crate::http::Front;
@@ -126,6 +139,7 @@ struct BuildJson<'v> {
     started_at: Option<String>,
     ended_at: Option<String>,
     ending: Option<&'v Ending>,
+    changes: Option<&'v Insight>,
     url: String,
     log_url: String,
 }
@@ -211,6 +225,7 @@ fn build_json<'v>(view: &'v BuildView, visibility: Visibility, links: &Links) ->
         started_at: view.started_at.map(rfc3339),
         ended_at: ended_at.map(rfc3339),
         ending: build.state.ending(),
+        changes: insight(view),
         url: links.build(&build.id, visibility),
         log_url: links.log(&build.id, visibility),
     }

@@ -7,6 +7,7 @@
 mod command;
 mod commits;
 mod failure;
+mod history;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,12 @@ impl Mirrors {
         let mut found = listed.lines().filter_map(|line| line.split_once('\t'));
         let tip = found.find(|(_, found)| *found == name).and_then(|(hash, _)| hash.parse().ok());
         tip.ok_or(GitError::CommitGone)
+    }
+
+    /// A repository's mirror as it is now, perhaps without any commit.
+    #[must_use]
+    pub fn as_it_is(&self, repository: RepositoryId) -> Mirror {
+        self.mirror(repository)
     }
 
     /// Lets go of every commit of a repository but `keep`. What no kept commit needs stays on the

@@ -7,7 +7,10 @@
 //! 5. [`log`] keeps what builds print, without what [`redact`] removes; [`roots`] keeps what they
 //!    make.
 //! 6. [`git`]: repositories, mirrored.
-//! 7. [`flake`], [`eval`], [`trace`]: what a flake gives, and why not.
+//! 7. [`closure`], [`system`], [`revision`]: what a build has made, read from the store, over
+//!    `inside`.
+//! 8. [`flake`], [`eval`], [`trace`]: what a flake gives, and why not.
+pub mod closure;
 pub mod eval;
 pub mod flake;
 pub mod git;
@@ -15,7 +18,9 @@ pub mod log;
 pub mod process;
 pub mod realise;
 pub mod redact;
+pub mod revision;
 pub mod roots;
+pub mod system;
 pub mod trace;
 pub mod tree;
 pub mod wire;
@@ -23,6 +28,7 @@ pub mod worker;
 
 mod answer;
 mod connection;
+mod inside;
 mod invocation;
 mod reason;
 mod recent;

@@ -2,6 +2,8 @@
 //!
 //! A status for every derivation, live log lines with the derivation they belong to, and limits
 //! that work: none of it can be had from `nix build`. The same protocol runs over ssh.
+mod paths;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
@@ -17,11 +19,13 @@ use crate::nix::process::{self, Invocation, Limits, ProcessError};
 pub use crate::nix::status::{BuildResult, Status};
 use crate::nix::tree::Tree;
 use crate::nix::wire::{self, Cursor, Request, Unreadable};
+pub use crate::nix::worker::paths::{Fetched, PathInfo};
 
 /// A daemon that has nothing to wait for answers a small question within this time.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 mod operation {
+    pub(super) const ENSURE_PATH: u64 = 10;
     pub(super) const ADD_TEMP_ROOT: u64 = 11;
     pub(super) const ADD_INDIRECT_ROOT: u64 = 12;
     pub(super) const SET_OPTIONS: u64 = 19;
@@ -179,15 +183,6 @@ impl Worker {
         Ok(texts.into_iter().filter_map(|it| it.parse().ok()).collect())
     }
 
-    /// What a derivation refers to: the derivations that it needs, and plain files.
-    ///
-    /// # Errors
-    /// When the daemon is gone. One that it does not have refers to nothing.
-    pub async fn references(&mut self, drv: &DrvPath) -> Result<Vec<String>, WorkerError> {
-        let request = Request::default().number(operation::QUERY_PATH_INFO).text(drv.as_str());
-        self.ask(&request, references).await
-    }
-
     /// Keeps a path from the garbage collector for as long as this worker lives.
     ///
     /// # Errors
@@ -335,18 +330,6 @@ fn texts(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Unreadable> {
     let count = cursor.number()?;
     // Nothing is reserved for a count that is only claimed.
     (0..count).map(|_| cursor.text()).collect()
-}
-
-/// `QueryPathInfo` without the beginning and the end.
-fn references(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Unreadable> {
-    if cursor.number()? == 0 {
-        return Ok(Vec::new());
-    }
-    let (_deriver, _hash) = (cursor.bytes()?, cursor.bytes()?);
-    let references = texts(cursor)?;
-    let (_registered, _size, _ultimate) = (cursor.number()?, cursor.number()?, cursor.number()?);
-    let (_signatures, _content_address) = (texts(cursor)?, cursor.bytes()?);
-    Ok(references)
 }
 
 fn results(cursor: &mut Cursor<'_>) -> Result<Vec<(DrvPath, BuildResult)>, Unreadable> {

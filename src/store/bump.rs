@@ -14,6 +14,8 @@ use crate::store::reports::{ReportId, ReportKind, kind};
 pub(super) enum Pace {
     /// The life goes on: shown now and then, to spare calls.
     Progress,
+    /// The life has ended, and what changed with it is about to be known: shown with that.
+    Awaited,
     /// The life has ended: shown at once.
     Decided,
     /// The life begins again: shown like a new one.
@@ -23,6 +25,11 @@ pub(super) enum Pace {
 /// A host's check is made when the build has lasted this long: of a build that is reused at once
 /// only the ending is shown.
 const FIRST_SHOW_MS: i64 = 2_000;
+/// A host's ending is shown at the latest after this time without what changes on the host: one
+/// call for both, almost always.
+const INSIGHT_WAIT_MS: i64 = 3_000;
+/// What is found out about a host after its ending was shown.
+const INSIGHT_MS: i64 = 5_000;
 /// Between "queued" and "in progress" of a host.
 const HOST_PROGRESS_MS: i64 = 10_000;
 
@@ -97,6 +104,7 @@ pub(super) async fn bump_host(
 fn host_pace(pace: Pace, now: Timestamp) -> (i64, Timestamp) {
     match pace {
         Pace::Progress => (PROGRESS, now.plus(HOST_PROGRESS_MS)),
+        Pace::Awaited => (ENDED_HOST, now.plus(INSIGHT_WAIT_MS)),
         Pace::Decided => (ENDED_HOST, now),
         Pace::Revived => (NEW_HOST, now.plus(FIRST_SHOW_MS)),
     }
@@ -110,7 +118,7 @@ pub(super) async fn bump_run(
     now: Timestamp,
 ) -> Result<()> {
     let (kinds, rank): (&[&str], i64) = match pace {
-        Pace::Progress => {
+        Pace::Progress | Pace::Awaited => {
             return bump_gate_progress(tx, run, now).await;
         }
         Pace::Decided => (&["gate", "status"], GATE),
@@ -126,6 +134,41 @@ pub(super) async fn bump_run(
             .execute(&mut *tx)
             .await?;
     }
+    Ok(())
+}
+
+/// What changes on a host is known: an ending that waits for that is shown now, one that is shown
+/// is amended soon, and the gate at the pace of progress, or soon with the last of a run.
+pub(super) async fn bump_insight(
+    tx: &mut AnyConnection,
+    build: &BuildId,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(bump!("CASE WHEN wanted > shown THEN $2 ELSE $4 END", "build_id = $1"))
+        .bind(build.as_str())
+        .bind(now.0)
+        .bind(PROGRESS)
+        .bind(now.plus(INSIGHT_MS).0)
+        .execute(&mut *tx)
+        .await?;
+    let going_on = sqlx::query(
+        "SELECT 1 AS one FROM run r WHERE r.id = $1 AND (r.state <> 'ended' OR EXISTS \
+         (SELECT 1 FROM insight i WHERE i.run_id = r.id AND i.state = 'wanted'))",
+    )
+    .bind(run.as_str())
+    .fetch_optional(&mut *tx)
+    .await?;
+    if going_on.is_some() {
+        return bump_gate_progress(tx, run, now).await;
+    }
+    sqlx::query(bump!("$4", "run_id = $1 AND kind = 'gate'"))
+        .bind(run.as_str())
+        .bind(now.0)
+        .bind(PROGRESS)
+        .bind(now.plus(FIRST_SHOW_MS).0)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@
 //! - [`views`]: what pages and checks are made of.
 //! - [`outlook`]: how it goes on with what is not done.
 //! - `base`: what is known of the commit that a run is compared with.
+//! - [`insights`]: what changes on each host.
 //! - `memory`: what is known of a host from earlier commits.
 //! - `moves`: the one place that writes a life's new state and notes who must hear of it.
 pub mod attempts;
@@ -27,6 +28,7 @@ pub mod decide;
 pub mod deliveries;
 mod error;
 pub mod facts;
+pub mod insights;
 pub mod intake;
 mod memory;
 mod moves;

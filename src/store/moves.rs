@@ -11,6 +11,7 @@ use crate::domain::verdict::{Verdict, judge};
 use crate::store::base;
 use crate::store::bump::{self, Pace};
 use crate::store::error::{Result, StoreError};
+use crate::store::insights::{self, Outlook};
 use crate::store::rows::{self, build_columns, run_columns};
 
 /// Something that a stage waits for.
@@ -22,6 +23,8 @@ pub enum Event {
     BuildWaiting,
     /// What GitHub shows is no longer what is known.
     ReportBehind,
+    /// A host is to be compared with the commit before.
+    InsightWanted,
     /// An attempt that runs may have lost its last build.
     AttemptUnwanted,
     /// A run that may be under evaluation has ended: the evaluation is to be stopped.
@@ -139,6 +142,13 @@ impl Ledger {
             } if was_building => {
                 self.note(Event::AttemptUnwanted);
                 Pace::Decided
+            }
+            BuildState::Ended { derivation: Some(derivation), ending, .. } if ending.is_good() => {
+                self.note(Event::InsightWanted);
+                match insights::ended_well(tx, &build, derivation, now).await? {
+                    Outlook::Soon => Pace::Awaited,
+                    Outlook::Now => Pace::Decided,
+                }
             }
             BuildState::Ended { .. } => Pace::Decided,
         };

@@ -272,7 +272,7 @@ fn lost(claim: &RunClaim) -> StoreError {
 }
 
 /// The claim still holds and the run is still evaluated.
-async fn hold(tx: &mut AnyConnection, claim: &RunClaim, now: Timestamp) -> Result<()> {
+pub(super) async fn hold(tx: &mut AnyConnection, claim: &RunClaim, now: Timestamp) -> Result<()> {
     let held = sqlx::query(
         "SELECT 1 AS held FROM run WHERE id = $1 AND claim = $2 AND state = 'evaluating' \
          AND claimed_until > $3",

@@ -102,7 +102,7 @@ impl Store {
              AND NOT EXISTS (SELECT 1 FROM build b WHERE b.run_id = r.id AND b.state <> 'ended') \
              ORDER BY r.created_at, r.id LIMIT 20)";
         let mut tx = self.write().await?;
-        for table in ["report", "build", "run"] {
+        for table in ["report", "insight", "build", "run"] {
             let key = if table == "run" { "id" } else { "run_id" };
             let text = format!("DELETE FROM {table} WHERE {key} IN {OLD}");
             sqlx::query(sqlx::AssertSqlSafe(text)).bind(before.0).execute(&mut *tx).await?;
@@ -143,8 +143,8 @@ impl Store {
         })
     }
 
-    /// What must stay in the Nix store: derivations in flight, and where each host of a default
-    /// branch was last good.
+    /// What must stay in the Nix store: derivations in flight, systems that are to be compared,
+    /// and where each host of a default branch was last good.
     pub async fn roots(&self) -> Result<Vec<Root>> {
         let mut tx = self.read().await?;
         let in_flight = sqlx::query(
@@ -160,7 +160,16 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
-        let mut roots = Vec::with_capacity(in_flight.len() + good.len());
+        let compared = sqlx::query(
+            "SELECT build_id, out FROM insight WHERE state = 'wanted' AND out IS NOT NULL",
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut roots = Vec::with_capacity(in_flight.len() + good.len() + compared.len());
+        for row in &compared {
+            let build: &str = row.try_get("build_id")?;
+            roots.push(Root { name: format!("compared-{build}"), path: row.try_get("out")? });
+        }
         for row in &in_flight {
             let path: String = row.try_get("drv")?;
             let base = path.rsplit('/').next().unwrap_or_default();

@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::store::attempts::AttemptOutcome;
 use crate::store::base;
 use crate::store::error::Result;
+use crate::store::insights;
 use crate::store::outlook;
 use crate::store::rows::{self, build_columns, repository_columns, run_columns};
 
@@ -68,11 +69,12 @@ macro_rules! build_rows {
             "SELECT ",
             build_columns!(),
             ", a.started_at AS a_started_at, b.warnings AS b_warnings, \
-             m.build_ms AS m_build_ms, m.evaluation_ms AS m_evaluation_ms \
+             m.build_ms AS m_build_ms, m.evaluation_ms AS m_evaluation_ms, \
+             i.version AS i_version, i.result AS i_result \
              FROM build b JOIN run r ON r.id = b.run_id \
              LEFT JOIN attempt a ON a.id = b.attempt_id \
              LEFT JOIN memory m ON m.repository_id = r.repository_id AND m.attr_key = b.attr_key \
-             WHERE ",
+             LEFT JOIN insight i ON i.build_id = b.id WHERE ",
             $where,
             " ORDER BY b.rank, b.id"
         )
@@ -224,6 +226,7 @@ fn build_view(row: &AnyRow) -> Result<BuildView> {
             build_ms: row.try_get("m_build_ms")?,
             evaluation_ms: row.try_get("m_evaluation_ms")?,
         },
+        insight: insights::insight(row)?,
     })
 }
 

@@ -5,6 +5,7 @@ mod deliveries;
 mod forks;
 mod gate;
 mod github_trouble;
+mod insight;
 mod limits;
 mod merge_queue;
 mod merges;

@@ -26,6 +26,7 @@ mod attempts;
 mod claims;
 mod compared;
 mod deciding;
+mod insights;
 mod intake;
 mod opening;
 mod postgres;

@@ -8,6 +8,7 @@ pub mod hold;
 #[path = "nix.rs"]
 pub mod nix;
 pub mod processes;
+pub mod system;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -10,6 +10,7 @@ use std::fmt::Write;
 use crate::domain::Timestamp;
 use crate::domain::build::{BuildState, Required};
 use crate::domain::link::Links;
+use crate::domain::page::insight::fleet_section;
 use crate::domain::page::provenance::provenance;
 use crate::domain::page::{
     BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView, StatusPage, StatusState,
@@ -167,6 +168,7 @@ fn summary(view: &RunView, links: &Links) -> String {
         let _ = write!(out, "[The run's page]({url})");
         return out;
     }
+    out.push_str(&fleet_section(view));
     out.push_str(&table::table(view, links));
     out.push_str(&comparison::section(view));
     out

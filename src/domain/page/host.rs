@@ -5,6 +5,7 @@ use crate::domain::build::{
 use crate::domain::id::{AttrPath, DrvPath};
 use crate::domain::link::Links;
 use crate::domain::page::gate::warning_line;
+use crate::domain::page::insight::{change, insight, section};
 use crate::domain::page::outlook;
 use crate::domain::page::provenance::CONFINED;
 use crate::domain::page::words::{bytes, clock, duration, internal, seconds, timed_out, turn_or};
@@ -30,7 +31,9 @@ pub(super) fn page(
     let url = links.build(&build.build.id, visibility);
     let more = format!("[The rest is on the build's page]({url})");
     let log = build.attempt.as_ref().map(|_| links.log(&build.build.id, visibility));
-    let text = text(build);
+    let mut parts = vec![insight(build).map_or_else(String::new, section), text(build)];
+    parts.retain(|it| !it.is_empty());
+    let text = parts.join("\n\n");
     Some(CheckPage {
         name: format!("{check_name} / {label}"),
         status: host_check(build),
@@ -84,6 +87,10 @@ pub fn host_title(view: &BuildView) -> String {
             format!("building since {}{progress}", clock(*since))
         }
         BuildState::Ended { ending, .. } => ended_title(ending),
+    };
+    let title = match change(view) {
+        Some(change) => format!("{title}; {change}"),
+        None => title,
     };
     if attempts > 1 { format!("attempt {attempts}: {title}") } else { title }
 }

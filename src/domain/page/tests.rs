@@ -2,6 +2,7 @@ mod compared;
 mod gate;
 mod host;
 mod hostile;
+mod insight;
 mod open;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ fn build(host: &str, state: BuildState) -> BuildView {
         started_at: (attempts > 0).then_some(NOW),
         warnings: vec![],
         outlook: Outlook::default(),
+        insight: None,
         attempt: (attempts > 0).then(|| "01890a5d-ac96-774b-bcce-b302099a8059".parse().unwrap()),
         note: None,
     }

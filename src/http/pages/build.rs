@@ -5,10 +5,12 @@ use maud::{Markup, html};
 use crate::domain::build::{BuildState, Ending, EvaluationFailure, Required, Warning};
 use crate::domain::link::Links;
 use crate::domain::page::{
-    BuildView, RunView, bytes, duration, host_check, host_name, host_title, provenance, remark,
+    BuildView, RunView, bytes, duration, host_check, host_name, host_title, insight, provenance,
+    remark,
 };
 use crate::domain::text::clean;
 use crate::http::colour;
+use crate::http::pages::changes;
 use crate::http::pages::{change, moment, page, pill, reason};
 use crate::http::sight::Found;
 use crate::store::attempts::AttemptOutcome;
@@ -47,6 +49,7 @@ pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Link
         }
         (facts(run, build, links))
         (failure(&build.build.state))
+        @if let Some(insight) = insight(build) { (changes::render(insight)) }
         (warnings(&build.warnings))
         @if attempts.len() > 1 { (history(attempts)) }
         @if let Some(log) = log { (log_part(run, build, log, links)) }

@@ -3,6 +3,7 @@
 //! Everything that comes from a repository is escaped by maud; logs by
 //! [`colour`](crate::http::colour).
 pub(super) mod build;
+mod changes;
 pub(super) mod home;
 pub(super) mod run;
 

@@ -5,8 +5,9 @@ use maud::{Markup, html};
 use crate::domain::build::{BuildState, Ending};
 use crate::domain::link::Links;
 use crate::domain::page::{
-    BuildView, CheckStatus, Comparison, RunView, comparison, duration, gate_check, gate_title,
-    host_check, host_name, in_order, notes, provenance, remark, result, shared_causes,
+    BuildView, CheckStatus, Comparison, RunView, change as change_of, changes, comparison,
+    duration, gate_check, gate_title, host_check, host_name, in_order, notes, provenance, remark,
+    result, shared_causes,
 };
 use crate::domain::run::RunState;
 use crate::domain::text::clean;
@@ -28,6 +29,7 @@ pub(in crate::http) fn render(view: &RunView, links: &Links) -> Response {
         p { (pill(check)) " " a href=(json) { "JSON" } }
         (problem(view))
         (tested(view))
+        (what_changes(view))
         @if !view.builds.is_empty() {
             (causes(view))
             h2 { "Hosts" }
@@ -43,6 +45,16 @@ pub(in crate::http) fn render(view: &RunView, links: &Links) -> Response {
 
 fn tested(view: &RunView) -> Markup {
     html! { @for sentence in provenance(&view.run) { p.dim { (clean(&sentence)) } } }
+}
+
+fn what_changes(view: &RunView) -> Markup {
+    let lines = changes(view);
+    html! {
+        @if !lines.is_empty() {
+            h2 { "What changes" }
+            ul { @for line in lines { li { (clean(&line)) } } }
+        }
+    }
 }
 
 fn problem(view: &RunView) -> Markup {
@@ -110,7 +122,7 @@ fn row(view: &RunView, build: &BuildView, links: &Links) -> Markup {
         let ms = i64::try_from(*seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
         more.push(duration(ms));
     }
-    let remark = clean(&remark(build));
+    let remark = clean(&change_of(build).unwrap_or_else(|| remark(build)));
     if !remark.is_empty() {
         more.push(remark);
     }

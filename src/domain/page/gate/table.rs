@@ -3,6 +3,7 @@ use crate::domain::build::{Ending, Required};
 use crate::domain::link::Links;
 use crate::domain::page::gate::causes::{Cause, causes, compared_words};
 use crate::domain::page::gate::ended_at;
+use crate::domain::page::insight::change;
 use crate::domain::page::words::{self, duration, host_name, remark, result, standing};
 use crate::domain::page::{BuildView, RunView};
 use crate::domain::text::{inline, plain_title};
@@ -36,7 +37,7 @@ fn remarks(view: &RunView, it: &BuildView, causes: &[Cause<'_>]) -> Vec<String> 
     });
     remarks.push(match shared {
         Some(cause) => cause.short(),
-        None => plain_title(&remark(it), 200),
+        None => plain_title(&change(it).unwrap_or_else(|| remark(it)), 200),
     });
     remarks.retain(|it| !it.is_empty());
     remarks
