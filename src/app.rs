@@ -24,7 +24,7 @@ use crate::flow::build::{self, Slot};
 use crate::flow::evaluate::Evaluate;
 use crate::flow::insight::Compare;
 use crate::flow::intake::Intake;
-use crate::flow::report::Report;
+use crate::flow::report::{Report, Settings};
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::sweep::{self, Sweep};
 use crate::flow::{Stage, drive};
@@ -304,7 +304,10 @@ fn spawn_stages(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
         shared.clone(),
         github.clone(),
         links.clone(),
-        config.github.check_name.clone(),
+        Settings {
+            check_name: config.github.check_name.clone(),
+            checks_limit: config.github.checks_limit,
+        },
     );
     spawner.stage(report, |it| &it.report, Duration::from_millis(500));
     let sweep = Sweep::new(shared.clone(), tools.nix.clone(), roots.clone());

@@ -64,6 +64,7 @@ fn a_short_file_gets_the_documented_defaults() {
     assert_eq!(config.github.api_url, "https://api.github.com");
     assert_eq!(config.github.git_url, "https://github.com");
     assert_eq!(config.github.check_name, "fleet");
+    assert_eq!(config.github.checks_limit, 60);
     assert_eq!(config.github.webhook_secrets[0].reveal(), "hush", "one newline is trimmed");
     assert_eq!(config.store.url.reveal(), "sqlite:/var/lib/fleetcheck/fleetcheck.db");
     assert_eq!(config.store.directory, Path::new("/var/lib/fleetcheck"));

@@ -83,7 +83,7 @@ fn a_push_says_whose_repository_it_is() {
     let Incoming::Push(push) = read("push", &body).unwrap() else { panic!("a push") };
     insta::assert_snapshot!(
         format!("{:?}", push.repository),
-        @r#"Repository { id: RepositoryId(81234567890), owner: Owner("acme"), name: RepositoryName("fleet"), default_branch: Branch("main"), visibility: Private, installation: InstallationId(80000001) }"#
+        @r#"Repository { id: RepositoryId(81234567890), node_id: Some(NodeId("R_81234567890")), owner: Owner("acme"), name: RepositoryName("fleet"), default_branch: Branch("main"), visibility: Private, installation: InstallationId(80000001) }"#
     );
 }
 

@@ -105,6 +105,7 @@ async fn add_run(store: &Store, world: &World, number: usize, wanted: Vec<Deriva
     let now = Timestamp(jiff::Timestamp::now().as_millisecond() - 3_600_000 + number as i64);
     let repository = Repository {
         id: RepositoryId(world.repo.id),
+        node_id: None,
         owner: "acme".parse().unwrap(),
         name: "fleet".parse().unwrap(),
         default_branch: "main".parse().unwrap(),

@@ -140,6 +140,7 @@ fn read_github(reader: &mut Reader<'_>) -> Option<(Github, SecretFiles)> {
     let git_url = section.or("git_url", GIT.to_owned(), |given| value::private_url(given, GIT));
     let owners = section.required("owners", "[\"acme\"]", value::owners);
     let check_name = section.or("check_name", "fleet".to_owned(), value::word);
+    let checks_limit = section.or("checks_limit", 60, value::checks);
     section.finish();
     let (private_key_file, private_key) = key?;
     let (webhook_secret_files, webhook_secrets) = secrets?.into_iter().unzip();
@@ -151,6 +152,7 @@ fn read_github(reader: &mut Reader<'_>) -> Option<(Github, SecretFiles)> {
         git_url: git_url?,
         owners: owners?,
         check_name: check_name?,
+        checks_limit: checks_limit?,
     };
     let files =
         SecretFiles { private_key: private_key_file, webhook_secrets: webhook_secret_files };

@@ -79,6 +79,8 @@ pub struct Github {
     pub owners: Vec<String>,
     /// The gate's name and the first word of every check: `fleet`.
     pub check_name: String,
+    /// A run with more hosts shows a check only of those that are worth one.
+    pub checks_limit: usize,
 }
 
 /// `[store]`.

@@ -20,6 +20,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "git_url",
             "owners",
             "check_name",
+            "checks_limit",
         ],
     ),
     ("store", &["url", "directory"]),

@@ -23,6 +23,7 @@ impl Loaded {
         page.line("git_url", &quote(&github.git_url));
         page.line("owners", &list(&github.owners, |it| quote(it)));
         page.line("check_name", &quote(&github.check_name));
+        page.line("checks_limit", &github.checks_limit.to_string());
         page.section("store");
         page.line("url", &quote(&seal_password(&self.config.store.url)));
         page.line("directory", &quote_path(&self.config.store.directory));

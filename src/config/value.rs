@@ -133,6 +133,15 @@ pub(super) fn count(given: &Given<'_>) -> Result<usize, Wrong> {
         .ok_or_else(|| Wrong::wanted("a whole number from 1 to 256"))
 }
 
+/// How many checks a run may have; GitHub itself has no use for more than a thousand.
+pub(super) fn checks(given: &Given<'_>) -> Result<usize, Wrong> {
+    given
+        .number()
+        .filter(|count| (1..=1000).contains(count))
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or_else(|| Wrong::wanted("a whole number from 1 to 1000"))
+}
+
 pub(super) fn address(given: &Given<'_>) -> Result<SocketAddr, Wrong> {
     given.text().and_then(|text| text.parse().ok()).ok_or_else(|| {
         Wrong::wanted("an IP address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"")

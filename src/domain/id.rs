@@ -83,6 +83,13 @@ macro_rules! text_id {
 }
 
 text_id!(
+    /// The name of a thing in GitHub's GraphQL API: opaque, and another one than its numeric id.
+    NodeId,
+    "a node id (1 to 200 characters that print)",
+    |text| (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+);
+
+text_id!(
     /// A full, lower-case commit hash; all zeros (GitHub's "no commit") is not one.
     CommitSha,
     "a full commit hash (40 lower-case hex digits)",

@@ -2,13 +2,15 @@
 //! knows the wire.
 use crate::domain::Timestamp;
 use crate::domain::id::{
-    Branch, CommitSha, InstallationId, Login, Owner, RepositoryId, RepositoryName,
+    Branch, CommitSha, InstallationId, Login, NodeId, Owner, RepositoryId, RepositoryName,
 };
 
 /// A repository as a delivery described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
     pub id: RepositoryId,
+    /// Its name in the GraphQL API, where GitHub told it.
+    pub node_id: Option<NodeId>,
     pub owner: Owner,
     pub name: RepositoryName,
     pub default_branch: Branch,

@@ -14,10 +14,14 @@
 //!    failures one; [`verdict`]: a run's conclusion from its builds'.
 //! 9. [`skip`]: whether a commit asks not to be built; [`lock`]: what a commit of nobody we know may bring into its evaluation.
 //! 10. [`insight`]: what changes on a host, from the packages of its [`closure`] and its [`units`].
-//! 11. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
+//! 11. [`worth`]: which hosts of a large fleet get a check; [`calls`]: how few requests a run's
+//!     checks cost; [`budget`]: what GitHub lets an installation spend, and on what first.
+//! 12. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
 //!     [`link`], where our own pages are.
 pub mod base;
+pub mod budget;
 pub mod build;
+pub mod calls;
 pub mod cause;
 pub mod closure;
 pub mod decide;
@@ -35,6 +39,7 @@ pub mod skip;
 pub mod text;
 pub mod units;
 pub mod verdict;
+pub mod worth;
 
 use serde::{Deserialize, Serialize};
 

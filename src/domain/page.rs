@@ -19,8 +19,9 @@ use crate::domain::incoming::Repository;
 use crate::domain::insight::Insight;
 use crate::domain::link::Links;
 use crate::domain::run::Run;
-use crate::domain::text::{is_unseen, plain_title, redact};
+use crate::domain::text::{cut_lines, is_unseen, plain_title, redact};
 use crate::domain::verdict::Conclusion;
+use crate::domain::worth;
 
 pub use gate::{
     Comparison, comparison, gate_check, gate_title, in_order, notes, problem, shared_causes,
@@ -89,6 +90,15 @@ pub fn host_page(
     links: &Links,
 ) -> Option<CheckPage> {
     host::page(view, build, check_name, links)
+}
+
+/// A gate's page that says so where a run has more hosts than get a check.
+#[must_use]
+pub fn with_limit(page: CheckPage, hosts: usize, limit: usize) -> CheckPage {
+    let Some(note) = worth::note(hosts, limit) else { return page };
+    let more = format!("[The rest is on the run's page]({})", page.details_url);
+    let summary = cut_lines(&format!("{note}\n\n{}", page.summary), MOST_MARKDOWN, &more);
+    CheckPage { summary, ..page }
 }
 
 /// The commit status that mirrors the gate.

@@ -3,17 +3,19 @@
 //! GitHub has no way to create a check run only once: a caller that does not know whether an
 //! earlier try had its effect asks [`Github::find_check`] by the `external_id` it sent. Annotations
 //! are appended by GitHub, so an update sends only those that are not there yet.
+use std::collections::HashMap;
+
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::domain::Timestamp;
-use crate::domain::id::{CommitSha, InstallationId, Owner, RepositoryId, RepositoryName};
+use crate::domain::id::{CommitSha, InstallationId, NodeId, Owner, RepositoryId, RepositoryName};
 use crate::domain::page::{Action, Annotation, CheckPage, CheckStatus, StatusPage};
 use crate::github::client::{Call, Github, GithubError, PER_PAGE, get};
 
 /// GitHub takes this many annotations at a time, and appends them.
-const ANNOTATIONS: usize = 50;
+pub(super) const ANNOTATIONS: usize = 50;
 /// Bytes of Markdown; GitHub refuses more than 65,535 characters.
 const LONGEST_TEXT: usize = 60_000;
 /// Characters of a title of an annotation, and of ours.
@@ -26,6 +28,8 @@ const LONGEST_DESCRIPTION: usize = 140;
 pub struct Target {
     pub installation: InstallationId,
     pub repository: RepositoryId,
+    /// The repository's name in the GraphQL API, where it is known.
+    pub node_id: Option<NodeId>,
     pub owner: Owner,
     pub name: RepositoryName,
     pub sha: CommitSha,
@@ -33,7 +37,7 @@ pub struct Target {
 
 impl Target {
     fn call(&self, operation: &'static str, verb: &str, method: Method, path: &str) -> Call {
-        let Self { installation: _, repository: _, owner, name, sha: _ } = self;
+        let Self { installation: _, repository: _, node_id: _, owner, name, sha: _ } = self;
         Call {
             operation,
             about: format!("{verb} of {owner}/{name}"),
@@ -44,13 +48,68 @@ impl Target {
     }
 }
 
+/// A check run by its two names; REST knows the first, GraphQL the second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// `None` where GraphQL did not tell it.
+    pub id: Option<i64>,
+    /// `None` where an older GitHub Enterprise Server did not tell it.
+    pub node_id: Option<NodeId>,
+}
+
+/// A check run that GitHub has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub check: Check,
+    /// GitHub's `status`; of a completed one `completed:` and its conclusion.
+    pub status: String,
+    /// Annotations that it has.
+    pub annotations: usize,
+}
+
 #[derive(Deserialize)]
 struct Created {
     id: i64,
+    node_id: Option<String>,
+}
+
+impl Created {
+    fn check(self) -> Check {
+        let Self { id, node_id } = self;
+        Check { id: Some(id), node_id: node_id.and_then(|it| it.parse().ok()) }
+    }
+}
+
+/// A check run of a list.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(flatten)]
+    created: Created,
+    external_id: Option<String>,
+    status: String,
+    conclusion: Option<String>,
+    output: Output,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    annotations_count: usize,
+}
+
+impl Listed {
+    fn found(self) -> (Option<String>, Found) {
+        let Self { created, external_id, status, conclusion, output } = self;
+        let status = match conclusion {
+            Some(conclusion) => format!("{status}:{conclusion}"),
+            None => status,
+        };
+        let annotations = output.annotations_count;
+        (external_id, Found { check: created.check(), status, annotations })
+    }
 }
 
 impl Github {
-    /// Creates a check run and gives its id.
+    /// Creates a check run.
     ///
     /// # Errors
     /// On any failure; the check run may exist all the same, with this `external_id`.
@@ -59,7 +118,7 @@ impl Github {
         target: &Target,
         external_id: &str,
         page: &CheckPage,
-    ) -> Result<i64, GithubError> {
+    ) -> Result<Check, GithubError> {
         let mut call = target.call("create_check", "create a check", Method::POST, "/check-runs");
         let mut body = document(page, 0);
         body["name"] = json!(page.name);
@@ -67,23 +126,28 @@ impl Github {
         body["external_id"] = json!(external_id);
         call.body = Some(body);
         let answer = self.as_reporter(target.installation, target.repository, call).await?;
-        let Created { id } = answer.read()?;
-        self.append_annotations(target, id, page, ANNOTATIONS).await?;
-        Ok(id)
+        let created: Created = answer.read()?;
+        self.append_annotations(target, created.id, page, ANNOTATIONS).await?;
+        Ok(created.check())
     }
 
-    /// Makes an existing check run say what the page says.
+    /// Makes an existing check run say what the page says. `there` is how many of its annotations
+    /// it has; GitHub is asked where that is not known and matters.
     ///
     /// # Errors
-    /// On any failure; it is safe to call again.
+    /// On any failure; it is safe to call again without `there`.
     pub async fn update_check(
         &self,
         target: &Target,
         id: i64,
         page: &CheckPage,
+        there: Option<usize>,
     ) -> Result<(), GithubError> {
-        let there =
-            if page.annotations.is_empty() { 0 } else { self.annotations(target, id).await? };
+        let there = match there {
+            Some(there) => there,
+            None if page.annotations.is_empty() => 0,
+            None => self.annotations(target, id).await?,
+        };
         self.patch_check(target, id, document(page, there)).await?;
         self.append_annotations(target, id, page, there.saturating_add(ANNOTATIONS)).await
     }
@@ -97,36 +161,54 @@ impl Github {
         target: &Target,
         name: &str,
         external_id: &str,
-    ) -> Result<Option<i64>, GithubError> {
-        #[derive(Deserialize)]
-        struct Found {
-            id: i64,
-            external_id: Option<String>,
-        }
+    ) -> Result<Option<Found>, GithubError> {
+        let query = format!("check_name={}&", percent_encoded(name));
+        Ok(self.list(target, &query).await?.remove(external_id))
+    }
+
+    /// Every check run of the commit that we created, by its `external_id`; of one external id the
+    /// newest.
+    ///
+    /// # Errors
+    /// On any failure to ask.
+    pub async fn list_checks(
+        &self,
+        target: &Target,
+    ) -> Result<HashMap<String, Found>, GithubError> {
+        self.list(target, "").await
+    }
+
+    async fn list(
+        &self,
+        target: &Target,
+        query: &str,
+    ) -> Result<HashMap<String, Found>, GithubError> {
         #[derive(Deserialize)]
         struct Page {
-            check_runs: Vec<Found>,
+            check_runs: Vec<Listed>,
         }
-        let mut newest = None;
+        let mut all: HashMap<String, Found> = HashMap::new();
         for page in 1.. {
             let path = format!(
-                "/commits/{}/check-runs?check_name={}&app_id={}&filter=all&per_page={PER_PAGE}&page={page}",
-                target.sha,
-                percent_encoded(name),
-                self.app_id,
+                "/commits/{}/check-runs?{query}app_id={}&filter=all&per_page={PER_PAGE}&page={page}",
+                target.sha, self.app_id,
             );
-            let call = target.call("find_check", "look for a check", Method::GET, &path);
+            let call = target.call("list_checks", "look for checks", Method::GET, &path);
             let answer = self.as_reporter(target.installation, target.repository, call).await?;
             let Page { check_runs } = answer.read()?;
             let full = check_runs.len() >= PER_PAGE;
-            let ours =
-                check_runs.iter().filter(|it| it.external_id.as_deref() == Some(external_id));
-            newest = newest.max(ours.map(|it| it.id).max());
+            for (external_id, found) in check_runs.into_iter().map(Listed::found) {
+                let Some(external_id) = external_id else { continue };
+                let newer = all.get(&external_id).is_none_or(|it| it.check.id < found.check.id);
+                if newer {
+                    all.insert(external_id, found);
+                }
+            }
             if !full {
                 break;
             }
         }
-        Ok(newest)
+        Ok(all)
     }
 
     /// Sets the commit status of a context.
@@ -159,11 +241,10 @@ impl Github {
     }
 
     /// How many annotations a check run has.
-    async fn annotations(&self, target: &Target, id: i64) -> Result<usize, GithubError> {
-        #[derive(Deserialize)]
-        struct Output {
-            annotations_count: usize,
-        }
+    ///
+    /// # Errors
+    /// On any failure to ask.
+    pub async fn annotations(&self, target: &Target, id: i64) -> Result<usize, GithubError> {
         #[derive(Deserialize)]
         struct Run {
             output: Output,
@@ -191,7 +272,7 @@ impl Github {
 }
 
 /// What create and update have in common, with the annotations from the one at `from` on.
-fn document(page: &CheckPage, from: usize) -> Value {
+pub(super) fn document(page: &CheckPage, from: usize) -> Value {
     let mut body = json!({ "details_url": page.details_url, "output": output(page, from) });
     match page.status {
         CheckStatus::Queued => body["status"] = json!("queued"),

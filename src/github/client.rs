@@ -17,6 +17,8 @@ use crate::config::{self, Sealed};
 use crate::domain::Timestamp;
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::github::error::{self, classify, header};
+use crate::github::graphql;
+use crate::github::limits::Limits;
 use crate::github::token::{Identity, LAG_PAUSES, Minted, TokenKey, Tokens};
 
 pub use crate::github::app::{AppFacts, InstallationFacts};
@@ -41,15 +43,34 @@ pub struct Github {
     transport: Octocrab,
     /// Scheme, host and path of the API, to recognise redirects that stay there.
     api_url: String,
+    /// An absolute address, which octocrab's base does not change.
+    pub(super) graphql_url: String,
     pub(super) app_id: u64,
     identity: Identity,
     tokens: Tokens,
+    pub(super) limits: Limits,
     clock: Clock,
+}
+
+/// Whom an answer is about.
+#[derive(Clone, Copy)]
+enum Who {
+    App,
+    Installation(InstallationId),
 }
 
 impl fmt::Debug for Github {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { transport: _, api_url, app_id, identity: _, tokens: _, clock: _ } = self;
+        let Self {
+            transport: _,
+            api_url,
+            graphql_url: _,
+            app_id,
+            identity: _,
+            tokens: _,
+            limits: _,
+            clock: _,
+        } = self;
         f.debug_struct("Github")
             .field("api_url", api_url)
             .field("app_id", app_id)
@@ -102,7 +123,7 @@ impl Github {
         };
         let agent = concat!("fleetcheck/", env!("CARGO_PKG_VERSION")).to_owned();
         let transport = Octocrab::builder()
-            .base_uri(config.api_url.as_str())
+            .base_uri(root(&config.api_url))
             .map_err(|_| {
                 GithubError::Setup(format!("github.api_url: `{}` is no address", config.api_url))
             })?
@@ -114,10 +135,12 @@ impl Github {
             .map_err(setup)?;
         Ok(Self {
             transport,
+            graphql_url: graphql::url(config.api_url.trim_end_matches('/')),
             api_url: config.api_url.trim_end_matches('/').to_owned(),
             app_id: config.app_id,
             identity: Identity::new(config.app_id, &config.private_key)?,
             tokens: Tokens::default(),
+            limits: Limits::default(),
             clock,
         })
     }
@@ -155,7 +178,7 @@ impl Github {
     /// A call as the App itself.
     pub(super) async fn as_app(&self, call: Call) -> Result<Answer, GithubError> {
         let jwt = self.identity.jwt(self.now())?;
-        self.send(&call, &jwt, "app").await
+        self.send(&call, &jwt, Who::App).await
     }
 
     /// A call that reports, through an installation and in one repository.
@@ -171,10 +194,15 @@ impl Github {
         let key = TokenKey { purpose: Purpose::Report, installation, repository };
         let mut lag = LAG_PAUSES.iter();
         let mut replaced = false;
-        let label = installation.0.to_string();
         loop {
+            if let Some(until) = self.closed_until(installation) {
+                let wait = Duration::from_millis(until.since(self.now()).unsigned_abs());
+                let what = format!("{}: GitHub wants no calls for {wait:?}", call.about);
+                return Err(GithubError::Weather { what, retry_after: Some(wait) });
+            }
             let minted = self.minted(key).await?;
-            let refused = match self.send(&call, &minted.token, &label).await {
+            let who = Who::Installation(installation);
+            let refused = match self.send(&call, &minted.token, who).await {
                 Err(it @ (GithubError::Unauthenticated { .. } | GithubError::Forbidden(_))) => it,
                 other => return other,
             };
@@ -239,7 +267,7 @@ impl Github {
 
     /// One call, once, except that a GET follows redirects within the API (a repository that was
     /// renamed) and a write repeats where GitHub says that nothing was done here (307, 308).
-    async fn send(&self, call: &Call, bearer: &Sealed, who: &str) -> Result<Answer, GithubError> {
+    async fn send(&self, call: &Call, bearer: &Sealed, who: Who) -> Result<Answer, GithubError> {
         let sent = self.follow(call, bearer, who).await;
         let outcome = sent.as_ref().err().map_or("ok", GithubError::outcome);
         metrics::counter!("github_calls_total", "operation" => call.operation, "outcome" => outcome)
@@ -247,15 +275,21 @@ impl Github {
         sent
     }
 
-    async fn follow(&self, call: &Call, bearer: &Sealed, who: &str) -> Result<Answer, GithubError> {
+    async fn follow(&self, call: &Call, bearer: &Sealed, who: Who) -> Result<Answer, GithubError> {
         let mut path = call.path.clone();
         for _ in 0..=REDIRECTS {
             let (status, headers, body) = self.exchange(call, &path, bearer).await?;
             if let Some(left) =
                 header(&headers, "x-ratelimit-remaining").and_then(|it| it.parse::<f64>().ok())
             {
-                metrics::gauge!("github_rate_limit_remaining", "installation" => who.to_owned())
-                    .set(left);
+                let label = match who {
+                    Who::App => "app".to_owned(),
+                    Who::Installation(installation) => installation.0.to_string(),
+                };
+                metrics::gauge!("github_rate_limit_remaining", "installation" => label).set(left);
+            }
+            if let Who::Installation(installation) = who {
+                self.note_limits(installation, status, &headers, &body);
             }
             if status.is_success() {
                 return Ok(Answer { headers, about: call.about.clone(), body });
@@ -280,6 +314,11 @@ impl Github {
         (path.starts_with('/') && !path.starts_with("//")).then(|| path.to_owned())
     }
 
+    /// octocrab would put its base's path before absolute addresses too, so its base has none.
+    fn address(&self, path: &str) -> String {
+        if path.starts_with('/') { format!("{}{path}", self.api_url) } else { path.to_owned() }
+    }
+
     async fn exchange(
         &self,
         call: &Call,
@@ -292,7 +331,7 @@ impl Github {
         authorization.set_sensitive(true);
         let request = Request::builder()
             .method(call.method.clone())
-            .uri(path)
+            .uri(self.address(path))
             .header(AUTHORIZATION, authorization)
             .header("accept", "application/vnd.github+json");
         let request = self.transport.build_request(request, call.body.as_ref()).map_err(failed)?;
@@ -310,6 +349,12 @@ impl Github {
             ))),
         }
     }
+}
+
+/// An address without its path.
+fn root(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find('/').map_or(url, |end| &url[..host + end])
 }
 
 /// A GET.

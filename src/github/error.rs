@@ -105,6 +105,11 @@ fn said(body: &str) -> String {
     parts.join("; ")
 }
 
+/// Whether an answer is one of GitHub's limits, primary or secondary.
+pub(super) fn is_limit(status: StatusCode, headers: &HeaderMap, body: &str) -> bool {
+    !status.is_success() && is_rate_limit(status, headers, &said(body))
+}
+
 fn is_rate_limit(status: StatusCode, headers: &HeaderMap, said: &str) -> bool {
     match status.as_u16() {
         429 => true,
@@ -118,7 +123,7 @@ fn is_rate_limit(status: StatusCode, headers: &HeaderMap, said: &str) -> bool {
 }
 
 /// How long to wait, in GitHub's order: `retry-after`, the reset of a used-up limit, a minute.
-fn pause(headers: &HeaderMap, now: Timestamp) -> Duration {
+pub(super) fn pause(headers: &HeaderMap, now: Timestamp) -> Duration {
     if let Some(asked) = seconds(headers, "retry-after") {
         return asked;
     }
@@ -157,7 +162,7 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     headers.get(name)?.to_str().ok()
 }
 
-fn seconds(headers: &HeaderMap, name: &str) -> Option<Duration> {
+pub(super) fn seconds(headers: &HeaderMap, name: &str) -> Option<Duration> {
     // An hour is the longest that GitHub's limits last; a day would be a mistake of someone's.
     let longest = Duration::from_hours(24);
     header(headers, name)?.parse().ok().map(|it| Duration::from_secs(it).min(longest))

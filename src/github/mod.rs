@@ -4,14 +4,19 @@
 //!   ([`webhook::peek`]) and at last an [`Incoming`](crate::domain::incoming::Incoming).
 //! - [`client`]: installation tokens for one purpose each, time-outs, what an answer means.
 //! - `people`: what an account may do.
-//! - [`checks`]: a page becomes a check run or a status, safe to repeat.
+//! - [`checks`]: a page becomes a check run or a status, safe to repeat; [`batch`]: many of them
+//!   in one request, over `graphql`.
+//! - `limits`: GitHub's word on when to call again, law for a whole installation.
 //!
 //! What the App asks of an account is said once, here: [`EVENTS`] and [`PERMISSIONS`] are what the
 //! code uses, and `app-manifest.json` must ask for exactly that.
 mod app;
+pub mod batch;
 pub mod checks;
 pub mod client;
 mod error;
+mod graphql;
+mod limits;
 mod people;
 mod read;
 mod signature;

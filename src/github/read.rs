@@ -149,6 +149,8 @@ fn repository_of(
     let owner = repository.owner.login().ok_or("`repository.owner.login` is missing")?;
     Ok(Repository {
         id: RepositoryId(repository.id),
+        // Without one, checks go one by one over the REST API.
+        node_id: repository.node_id.as_deref().and_then(|it| it.parse().ok()),
         owner: named(owner)?,
         name: named(&repository.name)?,
         default_branch: named(&repository.default_branch)?,

@@ -167,6 +167,7 @@ pub(super) struct Installation {
 #[derive(Debug, Deserialize)]
 pub(super) struct Repository<'a> {
     pub(super) id: i64,
+    pub(super) node_id: Option<String>,
     pub(super) name: String,
     #[serde(borrow)]
     pub(super) owner: Account<'a>,

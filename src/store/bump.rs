@@ -4,6 +4,7 @@ use sqlx::AnyConnection;
 use sqlx::Row;
 
 use crate::domain::Timestamp;
+use crate::domain::budget::Urgency;
 use crate::domain::id::{BuildId, RunId};
 use crate::store::error::Result;
 use crate::store::moves::{Event, Moved};
@@ -34,11 +35,20 @@ const INSIGHT_MS: i64 = 5_000;
 const HOST_PROGRESS_MS: i64 = 10_000;
 
 // Ranks: which of the reports that are behind goes first.
-const NEW_GATE: i64 = 0;
-const ENDED_HOST: i64 = 1;
-const GATE: i64 = 2;
-const NEW_HOST: i64 = 3;
-const PROGRESS: i64 = 4;
+const FINAL: i64 = 0;
+const GATE: i64 = 1;
+const NEW: i64 = 2;
+const PROGRESS: i64 = 3;
+
+/// What a rank means.
+pub(super) fn urgency(rank: i64) -> Urgency {
+    match rank {
+        FINAL => Urgency::Final,
+        GATE => Urgency::Gate,
+        NEW => Urgency::New,
+        _ => Urgency::Progress,
+    }
+}
 
 /// Takes the earlier of what is due and of `$4`; a report that failed keeps its patience.
 macro_rules! bump {
@@ -104,9 +114,9 @@ pub(super) async fn bump_host(
 fn host_pace(pace: Pace, now: Timestamp) -> (i64, Timestamp) {
     match pace {
         Pace::Progress => (PROGRESS, now.plus(HOST_PROGRESS_MS)),
-        Pace::Awaited => (ENDED_HOST, now.plus(INSIGHT_WAIT_MS)),
-        Pace::Decided => (ENDED_HOST, now),
-        Pace::Revived => (NEW_HOST, now.plus(FIRST_SHOW_MS)),
+        Pace::Awaited => (FINAL, now.plus(INSIGHT_WAIT_MS)),
+        Pace::Decided => (FINAL, now),
+        Pace::Revived => (NEW, now.plus(FIRST_SHOW_MS)),
     }
 }
 
@@ -121,8 +131,8 @@ pub(super) async fn bump_run(
         Pace::Progress | Pace::Awaited => {
             return bump_gate_progress(tx, run, now).await;
         }
-        Pace::Decided => (&["gate", "status"], GATE),
-        Pace::Revived => (&["gate", "status"], NEW_GATE),
+        Pace::Decided => (&["gate", "status"], FINAL),
+        Pace::Revived => (&["gate", "status"], GATE),
     };
     for kind in kinds {
         sqlx::query(bump!("$4", "run_id = $1 AND kind = $5"))
@@ -181,17 +191,17 @@ async fn bump_gate_progress(tx: &mut AnyConnection, run: &RunId, now: Timestamp)
         gate_progress_at!(),
         " END WHERE run_id = $1 AND kind = 'gate'"
     );
-    sqlx::query(text).bind(run.as_str()).bind(now.0).bind(GATE).execute(tx).await?;
+    sqlx::query(text).bind(run.as_str()).bind(now.0).bind(PROGRESS).execute(tx).await?;
     Ok(())
 }
 
-/// The gate and the commit status of a new run: the gate goes before everything else.
+/// The gate and the commit status of a new run: they go before everything but endings.
 pub(super) async fn create_for_run(
     tx: &mut AnyConnection,
     run: &RunId,
     now: Timestamp,
 ) -> Result<()> {
-    let gate = New { id: ReportId::gate(run), kind: "gate", run, build: None, rank: NEW_GATE };
+    let gate = New { id: ReportId::gate(run), kind: "gate", run, build: None, rank: GATE };
     create(tx, gate, now, now).await?;
     let status = New { id: ReportId::status(run), kind: "status", run, build: None, rank: GATE };
     create(tx, status, now, now).await
@@ -205,7 +215,7 @@ pub(super) async fn create_for_host(
     now: Timestamp,
 ) -> Result<()> {
     let id = ReportId::host(build);
-    let host = New { id, kind: "host", run, build: Some(build), rank: NEW_HOST };
+    let host = New { id, kind: "host", run, build: Some(build), rank: NEW };
     create(tx, host, now.plus(FIRST_SHOW_MS), now).await
 }
 
@@ -251,7 +261,7 @@ pub(super) async fn refresh(tx: &mut AnyConnection, now: Timestamp, limit: i64) 
         progress_at!("o."),
         " <= $1)"
     );
-    let done = sqlx::query(gates).bind(now.0).bind(GATE).execute(&mut *tx).await?;
+    let done = sqlx::query(gates).bind(now.0).bind(PROGRESS).execute(&mut *tx).await?;
     let hosts = concat!(
         "UPDATE report SET wanted = wanted + 1, rank = $2, since = $1, not_before = $1 \
          WHERE id IN (SELECT o.id FROM build b JOIN report o ON o.build_id = b.id \
@@ -295,10 +305,11 @@ pub(super) async fn repace(
                 gate_progress_at!(),
                 " WHERE id = $1"
             );
-            sqlx::query(text).bind(report.as_str()).bind(GATE).execute(tx).await?;
+            sqlx::query(text).bind(report.as_str()).bind(PROGRESS).execute(tx).await?;
             return Ok(());
         }
-        ReportKind::Gate | ReportKind::Status => (GATE, now),
+        ReportKind::Status if !ended("run_state")? => (GATE, now),
+        ReportKind::Gate | ReportKind::Status => (FINAL, now),
     };
     sqlx::query("UPDATE report SET rank = $2, not_before = $3 WHERE id = $1")
         .bind(report.as_str())

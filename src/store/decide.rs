@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 use crate::domain::Timestamp;
 use crate::domain::build::{Build, BuildState, Ending};
 use crate::domain::decide::Standing;
-use crate::domain::id::{Branch, CommitSha, DeliveryId, RepositoryId, RunId};
+use crate::domain::id::{Branch, CommitSha, DeliveryId, NodeId, RepositoryId, RunId};
 use crate::domain::incoming::{InstallationChange, InstallationStanding, Repository};
 use crate::domain::run::{Reason, Run, RunState};
 use crate::domain::verdict::{Verdict, judge};
@@ -200,14 +200,16 @@ async fn save_repository(
     repository: &Repository,
     at: Timestamp,
 ) -> Result<()> {
-    let Repository { id, owner, name, default_branch, visibility, installation } = repository;
+    let Repository { id, node_id, owner, name, default_branch, visibility, installation } =
+        repository;
     sqlx::query(
         "INSERT INTO repository \
-         (id, owner, name, default_branch, visibility, installation_id, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET \
+         (id, owner, name, default_branch, visibility, installation_id, updated_at, node_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET \
          owner = excluded.owner, name = excluded.name, default_branch = excluded.default_branch, \
          visibility = excluded.visibility, installation_id = excluded.installation_id, \
-         updated_at = excluded.updated_at WHERE excluded.updated_at >= repository.updated_at",
+         updated_at = excluded.updated_at, \
+         node_id = COALESCE(excluded.node_id, repository.node_id) WHERE excluded.updated_at >= repository.updated_at",
     )
     .bind(id.0)
     .bind(owner.as_str())
@@ -216,6 +218,7 @@ async fn save_repository(
     .bind(rows::visibility_name(*visibility))
     .bind(installation.0)
     .bind(at.0)
+    .bind(node_id.as_ref().map(NodeId::as_str))
     .execute(tx)
     .await?;
     Ok(())

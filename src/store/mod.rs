@@ -11,7 +11,8 @@
 //! - [`facts`]: what is known before a run is planned.
 //! - [`runs`]: a run is claimed, listed and evaluated.
 //! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised.
-//! - [`reports`]: what GitHub shows compared with what is known; `bump`: how soon it must.
+//! - [`reports`]: what GitHub shows compared with what is known; `bump`: how soon it must;
+//!   [`worth`]: how much of a run it is shown.
 //! - [`sweep`]: lost claims, old rows, numbers, garbage collector roots.
 //! - [`views`]: what pages and checks are made of.
 //! - [`outlook`]: how it goes on with what is not done.
@@ -40,6 +41,7 @@ mod rows;
 pub mod runs;
 pub mod sweep;
 pub mod views;
+pub mod worth;
 
 use sqlx::any::Any;
 use sqlx::{AnyPool, Transaction};

@@ -43,7 +43,7 @@ macro_rules! build_columns {
 /// The columns of a repository, of `repository p`.
 macro_rules! repository_columns {
     () => {
-        "p.id AS p_id, p.owner AS p_owner, p.name AS p_name, \
+        "p.id AS p_id, p.node_id AS p_node_id, p.owner AS p_owner, p.name AS p_name, \
          p.default_branch AS p_default_branch, p.visibility AS p_visibility, \
          p.installation_id AS p_installation"
     };
@@ -164,6 +164,7 @@ pub(super) fn unknown(column: &str, found: &str) -> StoreError {
 pub(super) fn repository(row: &AnyRow) -> Result<Repository> {
     Ok(Repository {
         id: RepositoryId(row.try_get("p_id")?),
+        node_id: maybe_parsed(row, "p_node_id")?,
         owner: parsed(row, "p_owner")?,
         name: parsed(row, "p_name")?,
         default_branch: parsed(row, "p_default_branch")?,

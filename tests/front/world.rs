@@ -165,6 +165,7 @@ impl World {
         let start = Decided::Start {
             repository: Repository {
                 id: repository,
+                node_id: None,
                 owner: "acme".parse().unwrap(),
                 name: name.parse().unwrap(),
                 default_branch: "main".parse().unwrap(),

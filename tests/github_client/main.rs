@@ -1,5 +1,6 @@
 //! The client against a GitHub of our own, over real HTTP.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
+mod batches;
 #[path = "../world/github/mod.rs"]
 mod github;
 mod trouble;
@@ -40,6 +41,7 @@ fn settings(fake: &FakeGitHub) -> config::Github {
         git_url: fake.git_url(),
         owners: vec!["acme".to_owned()],
         check_name: "fleet".to_owned(),
+        checks_limit: 60,
     }
 }
 
@@ -56,6 +58,7 @@ async fn world_of(options: Options) -> World {
     let target = Target {
         installation: InstallationId(repo.installation),
         repository: RepositoryId(repo.id),
+        node_id: format!("R_{}", repo.id).parse().ok(),
         owner: "acme".parse().unwrap(),
         name: "fleet".parse().unwrap(),
         sha: sha.parse().unwrap(),
@@ -99,10 +102,11 @@ fn annotations(count: u32) -> Vec<Annotation> {
 async fn a_check_is_created_and_then_says_something_else() {
     let World { fake, client, repo, target, .. } = world().await;
     let id = client.create_check(&target, "build-1", &page(CheckStatus::Queued)).await.unwrap();
+    let id = id.id.unwrap();
     let running = CheckStatus::InProgress { since: Timestamp(1_790_000_000_000) };
-    client.update_check(&target, id, &page(running)).await.unwrap();
+    client.update_check(&target, id, &page(running), None).await.unwrap();
     let with_text = CheckPage { text: "log".to_owned(), ..page(failed()) };
-    client.update_check(&target, id, &with_text).await.unwrap();
+    client.update_check(&target, id, &with_text, None).await.unwrap();
     let shown = fake.check_run(repo.id, target.sha.as_str(), "fleet / raider").unwrap();
     assert_eq!(
         (shown.id, shown.conclusion.as_deref(), shown.external_id.as_str(), shown.text.as_str()),
@@ -118,8 +122,8 @@ async fn a_check_is_created_and_then_says_something_else() {
 async fn annotations_beyond_fifty_follow_and_are_never_doubled() {
     let World { fake, client, repo, target, .. } = world().await;
     let page = CheckPage { annotations: annotations(120), ..page(failed()) };
-    let id = client.create_check(&target, "build-1", &page).await.unwrap();
-    client.update_check(&target, id, &page).await.unwrap();
+    let id = client.create_check(&target, "build-1", &page).await.unwrap().id.unwrap();
+    client.update_check(&target, id, &page, None).await.unwrap();
     let shown = fake.check_run(repo.id, target.sha.as_str(), "fleet / raider").unwrap();
     let expected: Vec<_> = (1..=120).map(|line| format!("flake.nix:{line}: throw")).collect();
     assert_eq!(shown.annotations, expected);
@@ -132,7 +136,8 @@ async fn annotations_cut_off_by_the_weather_are_completed_by_the_next_try() {
     fake.fail_next(Operation::UpdateCheck, Fault::Status(502), 1);
     assert!(client.create_check(&target, "build-1", &page).await.is_err());
     let id = client.find_check(&target, "fleet / raider", "build-1").await.unwrap().unwrap();
-    client.update_check(&target, id, &page).await.unwrap();
+    let id = id.check.id.unwrap();
+    client.update_check(&target, id, &page, None).await.unwrap();
     let shown = fake.check_run(repo.id, target.sha.as_str(), "fleet / raider").unwrap();
     assert_eq!(shown.annotations.len(), 120);
 }
@@ -146,7 +151,7 @@ async fn a_post_is_sent_once_and_a_lost_answer_is_found_by_its_external_id() {
     assert_eq!(fake.count(Operation::CreateCheck), 1);
     let there = fake.check_run(repo.id, target.sha.as_str(), "fleet / raider").unwrap().id;
     let found = client.find_check(&target, "fleet / raider", "build-1").await.unwrap();
-    assert_eq!(found, Some(there));
+    assert_eq!(found.unwrap().check.id, Some(there));
     assert_eq!(client.find_check(&target, "fleet / raider", "build-2").await.unwrap(), None);
     assert_eq!(client.find_check(&target, "fleet", "build-1").await.unwrap(), None);
 }
@@ -294,6 +299,7 @@ async fn what_an_account_may_do_is_asked_every_time_and_unknown_ones_may_nothing
     let World { fake, client, repo, target, .. } = world().await;
     let repository = Repository {
         id: target.repository,
+        node_id: target.node_id.clone(),
         owner: target.owner.clone(),
         name: target.name.clone(),
         default_branch: "main".parse().unwrap(),

@@ -37,7 +37,7 @@ async fn a_token_that_is_seconds_old_is_given_time() {
 
 #[tokio::test]
 async fn githubs_limits_are_weather_and_name_their_pause() {
-    let World { fake, client, target, .. } = world().await;
+    let World { fake, client, target, clock, .. } = world().await;
     let create = || async {
         let made = client.create_check(&target, "build-1", &page(CheckStatus::Queued)).await;
         let Err(GithubError::Weather { retry_after, .. }) = made else { panic!("{made:?}") };
@@ -45,9 +45,14 @@ async fn githubs_limits_are_weather_and_name_their_pause() {
     };
     fake.fail_next(Operation::CreateCheck, Fault::SecondaryRateLimit { retry_after: 17 }, 1);
     assert_eq!(create().await, Some(Duration::from_secs(17)));
+    clock.store(16_000, Ordering::Relaxed);
+    assert!(create().await.unwrap() <= Duration::from_secs(1), "and nothing is sent before");
+    assert_eq!(fake.count(Operation::CreateCheck), 1);
+    clock.store(18_000, Ordering::Relaxed);
     fake.fail_next(Operation::CreateCheck, Fault::RateLimitUsedUp { resets_in: 100 }, 1);
     let wait = create().await.unwrap().as_secs();
-    assert!((99..=101).contains(&wait), "{wait}");
+    assert!((81..=83).contains(&wait), "{wait}");
+    clock.store(18_000 + 83_000, Ordering::Relaxed);
     fake.fail_next(Operation::CreateCheck, Fault::Status(502), 1);
     assert_eq!(create().await, None);
     fake.fail_next(Operation::CreateCheck, Fault::Dropped, 1);
@@ -103,8 +108,8 @@ async fn what_is_gone_and_what_is_wrong_are_told_apart() {
 #[tokio::test]
 async fn a_completed_check_cannot_be_reopened() {
     let World { fake, client, target, .. } = world().await;
-    let id = client.create_check(&target, "build-1", &page(failed())).await.unwrap();
-    let refused = client.update_check(&target, id, &page(CheckStatus::Queued)).await;
+    let id = client.create_check(&target, "build-1", &page(failed())).await.unwrap().id.unwrap();
+    let refused = client.update_check(&target, id, &page(CheckStatus::Queued), None).await;
     assert!(matches!(refused, Err(GithubError::Rejected { status: 422, .. })), "{refused:?}");
     assert_eq!(fake.take_violations().len(), 1);
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::world::World;
 use crate::world::fleet::Host;
-use crate::world::github::{Fault, From, Operation};
+use crate::world::github::{FakeGitHub, Fault, From, Operation};
 
 const NAMES: [&str; 2] = ["fleet", "fleet / orion"];
 
@@ -88,16 +88,15 @@ async fn a_build_that_ended_while_github_was_away_is_told_after_the_next_start()
             github.check_run(world.repo.id, &sha, "fleet / orion").is_some()
         })
         .await;
-    for operation in [Operation::UpdateCheck, Operation::SetStatus] {
+    for operation in [Operation::UpdateCheck, Operation::Graphql, Operation::SetStatus] {
         world.github.fail_next(operation, Fault::Dropped, 1000);
     }
-    let before = world.github.count(Operation::UpdateCheck);
+    let updates = |github: &FakeGitHub| {
+        github.count(Operation::UpdateCheck) + github.count(Operation::Graphql)
+    };
+    let before = updates(&world.github);
     hold.let_go();
-    world
-        .wait("GitHub does not hear of the end", |github| {
-            github.count(Operation::UpdateCheck) >= before + 2
-        })
-        .await;
+    world.wait("GitHub does not hear of the end", |github| updates(github) >= before + 2).await;
     world.kill().await;
     world.github.mend();
     world.start().await;

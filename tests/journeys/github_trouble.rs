@@ -7,12 +7,13 @@ use crate::world::github::{Fault, From, Operation, Options};
 use crate::world::nix::TestNix;
 
 const NAMES: [&str; 2] = ["fleet", "fleet / orion"];
-const ALL: [Operation; 5] = [
+const ALL: [Operation; 6] = [
     Operation::MintToken,
     Operation::CreateCheck,
     Operation::UpdateCheck,
     Operation::ListChecks,
     Operation::SetStatus,
+    Operation::Graphql,
 ];
 
 impl World {
@@ -69,7 +70,9 @@ async fn lost_answers_double_no_successor_of_a_completed_check_either() {
     hold.runs().await;
     let second = world.push(&[Host::elsewhere("pegasus")], &[]).await;
     world.settled(&first, &NAMES).await;
-    world.github.fail_next(Operation::CreateCheck, Fault::AnswerLost, 2);
+    for operation in [Operation::CreateCheck, Operation::Graphql] {
+        world.github.fail_next(operation, Fault::AnswerLost, 2);
+    }
     world.announce("main", &first).await;
     hold.let_go();
     for name in NAMES {

@@ -152,7 +152,15 @@ contract! {
         };
         let show = async |revision, now| {
             let (status, digest) = ("queued".to_owned(), "d".to_owned());
-            let shown = Shown { revision, serial: 0, github_id: Some(7), status, digest };
+            let shown = Shown {
+                revision,
+                serial: 0,
+                github_id: Some(7),
+                node_id: None,
+                annotations: 0,
+                status,
+                digest,
+            };
             world.store.shown(&host, shown, now).await.unwrap();
         };
         let mut now = NOW.plus(60_000);

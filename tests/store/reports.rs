@@ -1,9 +1,12 @@
 //! GitHub ends up showing what is known, with few calls.
 use fleetcheck::domain::Timestamp;
+use fleetcheck::domain::budget::Urgency;
 use fleetcheck::domain::build::{Ending, Waiting};
+use fleetcheck::domain::id::{AttrPath, InstallationId};
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::reports::{Behind, ReportId, ReportKind, Shown};
 use fleetcheck::store::runs::Outcome;
+use fleetcheck::store::worth::RunReports;
 
 use crate::world::{NOW, World, built, derivation, repository};
 
@@ -25,6 +28,8 @@ async fn show(world: &World, report: &Behind, now: Timestamp) {
         revision: report.revision,
         serial: report.serial,
         github_id: Some(77),
+        node_id: "CR_77".parse().ok(),
+        annotations: 3,
         status: "in_progress".into(),
         digest: "d1".into(),
     };
@@ -32,7 +37,7 @@ async fn show(world: &World, report: &Behind, now: Timestamp) {
 }
 
 contract! {
-    async fn the_gate_of_a_new_run_goes_first(world) {
+    async fn endings_go_first_and_then_the_gates_of_new_runs(world) {
         let run = world.push("a1", &[]).await;
         let claim = world.claim().await;
         let builds = world.list(&claim, &["raider"]).await;
@@ -41,11 +46,74 @@ contract! {
         let newer = world.push("b2", &[]).await;
         let behind = world.store.behind(NOW, 99).await.unwrap();
         let order: Vec<_> = behind.iter().map(|it| it.report.clone()).collect();
-        assert_eq!(order[..2], [ReportId::gate(&run), ReportId::gate(&newer)]);
-        assert_eq!(order[2], ReportId::host(&builds[0].id));
+        assert_eq!(order[0], ReportId::host(&builds[0].id));
+        assert_eq!(order[1..3], [ReportId::gate(&run), ReportId::gate(&newer)]);
         assert_eq!(order.len(), 5, "and the two statuses");
-        let gate = &behind[0];
+        let gate = &behind[1];
         assert_eq!((gate.serial, gate.github_id, gate.tries), (0, None, 0));
+        let urgencies: Vec<_> = behind.iter().map(|it| it.urgency).collect();
+        assert_eq!(urgencies[..2], [Urgency::Final, Urgency::Gate]);
+    }
+
+    async fn of_each_run_no_more_is_given_than_a_request_holds(world) {
+        world.push("a1", &[]).await;
+        let names: Vec<String> = (0..40).map(|it| format!("host{it}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        world.waiting(&names).await;
+        let other = world.push("b2", &[]).await;
+        let later = NOW.plus(10_000);
+        let all = world.store.installations_behind(later).await.unwrap();
+        assert_eq!(all, [InstallationId(7)]);
+        let behind = world.store.behind_of(InstallationId(7), later).await.unwrap();
+        let (of_other, of_first) = behind.iter().partition::<Vec<_>, _>(|it| it.run == other);
+        assert_eq!((of_first.len(), of_other.len()), (26, 2));
+        assert_eq!(world.store.behind_of(InstallationId(8), later).await.unwrap(), []);
+    }
+
+    async fn a_run_knows_what_it_still_owes(world) {
+        let run = world.push("a1", &[]).await;
+        let claim = world.claim().await;
+        let builds = world.list(&claim, &["raider", "viper", "orion"]).await;
+        world.evaluated(&claim, &builds[0], Outcome::Reuse(derivation("raider"))).await;
+        let reports = |hosts, shown, passed_over, owed| RunReports { hosts, shown, passed_over, owed };
+        let now = || world.store.run_reports(&run);
+        assert_eq!(now().await.unwrap(), reports(3, 0, 0, 4));
+        let ended = world.store.behind(NOW, 1).await.unwrap().remove(0);
+        let shown = Shown {
+            revision: ended.revision,
+            serial: 0,
+            github_id: None,
+            node_id: "CR_1".parse().ok(),
+            annotations: 0,
+            status: "completed:success".into(),
+            digest: "d".into(),
+        };
+        world.store.all_shown(vec![(ended.report, shown)], NOW).await.unwrap();
+        assert_eq!(now().await.unwrap(), reports(3, 1, 0, 3));
+        let all = world.store.behind(NOW.plus(2_000), 9).await.unwrap();
+        let other = all.iter().find(|it| it.build.as_ref() == Some(&builds[1].id)).unwrap();
+        world.store.pass_over(&[(other.report.clone(), other.revision)]).await.unwrap();
+        assert_eq!(now().await.unwrap(), reports(3, 1, 1, 2));
+        let wait = Outcome::Wait(derivation("viper"), Waiting::Slot);
+        world.evaluated(&claim, &builds[1], wait).await;
+        assert_eq!(now().await.unwrap(), reports(3, 1, 0, 3), "it moved: it is in question again");
+    }
+
+    async fn a_run_is_compared_with_the_run_of_its_base_commit(world) {
+        let first = world.push("a1", &[]).await;
+        assert_eq!(world.store.base_derivations(&first).await.unwrap(), None);
+        let claim = world.claim().await;
+        let builds = world.list(&claim, &["raider", "viper"]).await;
+        world.evaluated(&claim, &builds[0], Outcome::Reuse(derivation("raider"))).await;
+        let mut second = crate::world::run("b2", "main");
+        second.base = Some(crate::world::sha("a1"));
+        let id = second.id.clone();
+        let start = Decided::Start { repository: repository(), run: second, supersede: vec![] };
+        let _ = world.decide(start).await;
+        let base = world.store.base_derivations(&id).await.unwrap().unwrap();
+        let drv = derivation("raider").path.to_string();
+        assert_eq!(base[&AttrPath::host("raider")], Some(drv));
+        assert_eq!(base[&AttrPath::host("viper")], None);
     }
 
     async fn a_host_is_shown_when_it_lasts_or_ends(world) {
@@ -75,11 +143,11 @@ contract! {
         let (claim, _) = world.waiting(&["raider"]).await;
         assert_eq!(kinds(&world, NOW.plus(1_999)).await, []);
         assert_eq!(kinds(&world, NOW.plus(14_999)).await, [Host]);
-        assert_eq!(kinds(&world, NOW.plus(15_000)).await, [Gate, Host]);
+        assert_eq!(kinds(&world, NOW.plus(15_000)).await, [Host, Gate]);
         let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
         let attempt = world.start("raider").await.unwrap();
         let _ = world.finish(&attempt, built()).await;
-        assert_eq!(show_all(&world, NOW).await, [Host, Gate, Status]);
+        assert_eq!(show_all(&world, NOW).await, [Gate, Host, Status]);
         assert_eq!(kinds(&world, Timestamp(i64::MAX)).await, [], "all is shown");
     }
 
@@ -133,6 +201,32 @@ contract! {
         assert_eq!(world.store.behind(NOW, 1).await.unwrap()[0].serial, 1);
     }
 
+    async fn the_answer_of_a_check_run_that_has_a_successor_is_not_written_down(world) {
+        world.push("a1", &[]).await;
+        let gate = world.store.behind(NOW, 1).await.unwrap().remove(0);
+        world.store.creating(&gate.report, gate.serial + 1).await.unwrap();
+        show(&world, &gate, NOW).await;
+        let behind = world.store.behind(NOW, 9).await.unwrap();
+        let again = behind.iter().find(|it| it.report == gate.report).unwrap();
+        assert_eq!((again.github_id, &again.node_id), (None, &None));
+    }
+
+    async fn a_failure_leaves_it_open_how_many_annotations_there_are(world) {
+        world.push("a1", &[]).await;
+        let gate = world.store.behind(NOW, 1).await.unwrap().remove(0);
+        show(&world, &gate, NOW).await;
+        world.waiting(&["raider"]).await;
+        let later = NOW.plus(15_000);
+        let again = async || {
+            let behind = world.store.behind(later, 9).await.unwrap();
+            behind.into_iter().find(|it| it.report == gate.report).unwrap()
+        };
+        let known = again().await;
+        assert_eq!((known.annotations, known.node_id.unwrap().as_str()), (Some(3), "CR_77"));
+        world.store.report_failed(&gate.report, "no answer", later).await.unwrap();
+        assert_eq!(again().await.annotations, None);
+    }
+
     async fn a_successor_has_nothing_of_the_check_run_before_it(world) {
         let first = world.push("a1", &[]).await;
         let second = world.push("b2", &[&first]).await;
@@ -149,7 +243,7 @@ contract! {
         assert_eq!((tried_again.shown_status, tried_again.shown_digest), (None, None));
     }
 
-    async fn a_revived_run_shows_its_gate_first_again(world) {
+    async fn a_revived_run_shows_its_gate_like_a_new_one(world) {
         let first = world.push("a1", &[]).await;
         let second = world.push("b2", &[&first]).await;
         show_all(&world, NOW).await;
@@ -157,7 +251,8 @@ contract! {
             repository: repository(), run: first.clone(), occurred_at: NOW, supersede: vec![second],
         };
         let _ = world.decide(revive).await;
-        let behind = world.store.behind(NOW, 9).await.unwrap();
+        let mut behind = world.store.behind(NOW, 9).await.unwrap();
+        behind.retain(|it| it.urgency != Urgency::Final);
         assert_eq!(behind[0].report, ReportId::gate(&first));
     }
 

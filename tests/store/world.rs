@@ -155,6 +155,7 @@ pub(crate) fn sha(commit: &str) -> CommitSha {
 pub(crate) fn repository() -> Repository {
     Repository {
         id: RepositoryId(42),
+        node_id: "R_42".parse().ok(),
         owner: "acme".parse().unwrap(),
         name: "fleet".parse().unwrap(),
         default_branch: "main".parse().unwrap(),

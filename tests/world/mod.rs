@@ -8,6 +8,7 @@ pub mod hold;
 #[path = "nix.rs"]
 pub mod nix;
 pub mod processes;
+mod settings;
 pub mod system;
 
 use std::fmt::Write as _;
@@ -33,6 +34,8 @@ pub struct World {
     system: String,
     /// More lines for the settings file, after `[nix]`.
     settings: String,
+    /// The same, of `[github]`.
+    github_settings: String,
     owners: Vec<String>,
     /// For `store.url`; without it `SQLite` in a file.
     store: Option<String>,
@@ -63,26 +66,9 @@ impl World {
             port,
             system,
             settings: String::new(),
+            github_settings: String::new(),
             owners: vec!["acme".to_owned()],
         }
-    }
-
-    /// Builds the repositories of this account too.
-    pub fn owner(mut self, name: &str) -> Self {
-        self.owners.push(name.to_owned());
-        self
-    }
-
-    /// With this store instead of `SQLite`.
-    pub fn store(mut self, url: String) -> Self {
-        self.store = Some(url);
-        self
-    }
-
-    /// With more lines of `[nix]`.
-    pub fn setting(mut self, line: &str) -> Self {
-        writeln!(self.settings, "{line}").unwrap();
-        self
     }
 
     pub fn system(&self) -> &str {
@@ -100,53 +86,6 @@ impl World {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    fn write_settings(&self) -> PathBuf {
-        let at = |name: &str| self.directory.path().join(name);
-        std::fs::write(at("key.pem"), self.github.private_key_pem()).unwrap();
-        std::fs::write(at("webhook"), self.github.secret()).unwrap();
-        let text = format!(
-            r#"
-[http]
-listen = "127.0.0.1:{port}"
-public_url = "http://127.0.0.1:{port}"
-[github]
-app_id = {app}
-private_key_file = "{key}"
-webhook_secret_files = ["{secret}"]
-api_url = "{api}"
-git_url = "{git}"
-owners = {owners:?}
-[store]
-url = "{store}"
-directory = "{state}"
-[nix]
-program = "{nix}"
-{settings}
-[[builder]]
-name = "local"
-systems = ["{system}"]
-slots = 2
-"#,
-            port = self.port,
-            app = self.github.app_id(),
-            key = at("key.pem").display(),
-            secret = at("webhook").display(),
-            api = self.github.api_url(),
-            git = self.github.git_url(),
-            store = self
-                .store
-                .clone()
-                .unwrap_or_else(|| format!("sqlite:{}", at("fleetcheck.db").display())),
-            state = at("state").display(),
-            nix = self.nix.program().display(),
-            settings = self.settings,
-            owners = self.owners,
-            system = self.system,
-        );
-        std::fs::write(at("fleetcheck.toml"), text).unwrap();
-        at("fleetcheck.toml")
     }
 
     /// Starts the service and waits until it answers.

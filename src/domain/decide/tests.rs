@@ -11,6 +11,7 @@ fn sha(digit: char) -> CommitSha {
 fn repository() -> Repository {
     Repository {
         id: RepositoryId(1),
+        node_id: None,
         owner: "Acme".parse().unwrap(),
         name: "fleet".parse().unwrap(),
         default_branch: "main".parse().unwrap(),

@@ -120,6 +120,7 @@ fn view(state: RunState, builds: Vec<BuildView>) -> RunView {
         },
         repository: Repository {
             id: crate::domain::id::RepositoryId(7),
+            node_id: None,
             owner: "acme".parse().unwrap(),
             name: "fleet".parse().unwrap(),
             default_branch: "main".parse().unwrap(),

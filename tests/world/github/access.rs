@@ -16,7 +16,7 @@ pub(super) fn admit(
     token: &str,
     uri: &Uri,
 ) -> Result<(i64, u32), Answer> {
-    let token = live_token(state, token, world.now())?;
+    let (token, left) = spend(state, token, world.now())?;
     let named = route.repository.as_ref();
     let found = state.repositories.iter().find(|it| match named {
         Some(Named::By(owner, name)) => it.is(owner, name) || it.was(owner, name),
@@ -45,7 +45,7 @@ pub(super) fn admit(
         };
         let query = uri.query().map(|it| format!("?{it}")).unwrap_or_default();
         let location =
-            format!("{}/repositories/{}/{}{query}", world.url(), repository.id, route.rest);
+            format!("{}/repositories/{}/{}{query}", world.api_url(), repository.id, route.rest);
         return Err(Answer::refused(status, "Moved Permanently").with("location", location));
     }
     let (permission, level) = match route.operation {
@@ -57,11 +57,16 @@ pub(super) fn admit(
     if !token.may(permission, level) {
         return Err(Answer::refused(403, "Resource not accessible by integration"));
     }
-    let id = repository.id;
+    Ok((repository.id, left))
+}
+
+/// A live token, and the calls that its installation has left.
+pub(super) fn spend(state: &mut State, token: &str, now: i64) -> Result<(Token, u32), Answer> {
+    let token = live_token(state, token, now)?;
     let installation =
         state.installations.iter_mut().find(|it| it.id == token.installation).unwrap();
     installation.calls_left = installation.calls_left.saturating_sub(1);
-    Ok((id, installation.calls_left))
+    Ok((token, installation.calls_left))
 }
 
 fn live_token(state: &State, token: &str, now: i64) -> Result<Token, Answer> {

@@ -12,7 +12,7 @@ use super::access::{admit, authorise_git};
 use super::answer::Answer;
 use super::git_http;
 use super::state::{Call, Fault, Operation, Operation as Op};
-use super::{APP_ID, Echoes, World, checks, people, repository, rules};
+use super::{APP_ID, Echoes, Shape, World, checks, graphql, limits, people, repository, rules};
 
 pub(super) fn router(world: &Arc<World>) -> Router {
     let at_git = Arc::clone(world);
@@ -28,7 +28,9 @@ pub(super) fn router(world: &Arc<World>) -> Router {
         .route("/app", api.clone())
         .route("/app/{*rest}", api.clone())
         .route("/repos/{*rest}", api.clone())
-        .route("/repositories/{*rest}", api)
+        .route("/repositories/{*rest}", api.clone())
+        .route("/graphql", api.clone())
+        .route("/api/{*rest}", api)
         .fallback_service(git)
 }
 
@@ -50,7 +52,16 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn of(method: &Method, path: &str) -> Self {
+    fn of(method: &Method, path: &str, shape: Shape) -> Self {
+        let path = match shape {
+            Shape::Com => path,
+            Shape::Enterprise => match path.strip_prefix("/api/v3/") {
+                Some(path) => path,
+                // Beside REST, not below it.
+                None if path == "/api/graphql" => "/graphql",
+                None => "/nowhere",
+            },
+        };
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let (repository, rest) = match segments.as_slice() {
             ["repos", owner, name, rest @ ..] => {
@@ -60,6 +71,7 @@ impl Route {
             all => (None, all),
         };
         let (operation, template, argument) = match (method.as_str(), repository.is_some(), rest) {
+            ("POST", false, ["graphql"]) => (Op::Graphql, "", ""),
             ("GET", false, ["app"]) => (Op::App, "/app", ""),
             ("GET", false, ["app", "installations"]) => {
                 (Op::Installations, "/app/installations", "")
@@ -104,7 +116,7 @@ async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, 25 << 20).await.unwrap();
     let body = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
-    let route = Route::of(&parts.method, parts.uri.path());
+    let route = Route::of(&parts.method, parts.uri.path(), world.shape);
     let log = |status: u16| {
         world.state().calls.push(Call {
             operation: route.operation,
@@ -124,6 +136,12 @@ async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
             None
         }
         Some(Fault::Status(status)) => Some(Answer::refused(*status, "as the test asked for")),
+        Some(Fault::GraphqlLimit) => Some(Answer::new(
+            200,
+            json!({ "errors": [{ "type": "RATE_LIMITED", "message": "API rate limit exceeded for installation." }] }),
+        )
+        .with("x-ratelimit-remaining", 0)
+        .with("x-ratelimit-reset", world.now() / 1000 + 3)),
         Some(Fault::SecondaryRateLimit { retry_after }) => Some(
             Answer::refused(403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
                 .with("retry-after", retry_after),
@@ -147,8 +165,9 @@ async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
         hang_up(|| log(0));
     }
     log(answer.status);
-    if world.echoes == Echoes::Sent && answer.status < 300 {
-        echo(&world, &route, &answer.body);
+    match world.echoes {
+        Echoes::Sent => echo(&world),
+        Echoes::Silent => world.state().echoes.clear(),
     }
     answer.into_response(world.now())
 }
@@ -160,30 +179,24 @@ fn hang_up(log: impl FnOnce()) -> Option<Answer> {
 }
 
 /// GitHub tells an App about the check runs that the App itself created or completed.
-fn echo(world: &Arc<World>, route: &Route, run: &Value) {
-    let action = match route.operation {
-        Operation::CreateCheck if run["status"] != "completed" => "created",
-        Operation::CreateCheck | Operation::UpdateCheck if run["status"] == "completed" => {
-            "completed"
-        }
-        _ => return,
-    };
-    let repository =
-        world.state().runs.iter().find(|it| run["id"] == it.id).map(|it| it.repository);
-    let Some(repository) = repository else { return };
-    let body = {
-        let state = world.state();
-        let repository = state.repository(repository);
-        json!({
-            "action": action,
-            "check_run": run,
-            "repository": super::payload::repository(repository),
-            "installation": super::payload::installation(repository),
-            "sender": super::payload::sender(),
-        })
-    };
-    let world = Arc::clone(world);
-    tokio::spawn(async move { world.deliver("check_run", &body).await });
+fn echo(world: &Arc<World>) {
+    let runs = std::mem::take(&mut world.state().echoes);
+    for (action, id) in runs {
+        let body = {
+            let state = world.state();
+            let run = state.runs.iter().find(|it| it.id == id).unwrap();
+            let repository = state.repository(run.repository);
+            json!({
+                "action": action,
+                "check_run": run.document(),
+                "repository": super::payload::repository(repository),
+                "installation": super::payload::installation(repository),
+                "sender": super::payload::sender(),
+            })
+        };
+        let world = Arc::clone(world);
+        tokio::spawn(async move { world.deliver("check_run", &body).await });
+    }
 }
 
 async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body: &Value) -> Answer {
@@ -194,7 +207,7 @@ async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body:
         return Answer::refused(401, "Requires authentication");
     };
     match route.operation {
-        Operation::Unknown | Operation::Git => Answer::not_found(),
+        Operation::Unknown | Operation::Git | Operation::GraphqlAlias => Answer::not_found(),
         Operation::App | Operation::Installations | Operation::MintToken => {
             if let Err(refusal) = rules::is_app(token, world.now()) {
                 return refusal;
@@ -211,6 +224,7 @@ async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body:
         | Operation::ListChecks
         | Operation::SetStatus
         | Operation::Permission => as_installation(world, route, token, uri, body).await,
+        Operation::Graphql => graphql::act(world, token, body).await,
     }
 }
 
@@ -269,10 +283,19 @@ async fn as_installation(
 ) -> Answer {
     let (id, left) = {
         let mut state = world.state();
-        match admit(&mut state, world, route, token, uri) {
+        let (id, left) = match admit(&mut state, world, route, token, uri) {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
+        };
+        let creates =
+            u64::from(matches!(route.operation, Operation::CreateCheck | Operation::SetStatus));
+        let of = state.repository(id).installation;
+        if let Some(refusal) =
+            limits::refusal(&mut state, of, route.operation, creates, world.now())
+        {
+            return refusal;
         }
+        (id, left)
     };
     if let Some(refusal) = objection(world, route, body) {
         return refusal;

@@ -155,6 +155,8 @@ pub(super) fn create(state: &mut State, repository: i64, body: &Value) -> Answer
         annotations: Vec::new(),
     };
     run.take(body);
+    let action = if run.status == "completed" { "completed" } else { "created" };
+    state.echoes.push((action, run.id));
     let answer = Answer::new(201, run.document());
     state.runs.push(run);
     answer
@@ -169,6 +171,9 @@ pub(super) fn update(state: &mut State, repository: i64, id: i64, body: &Value) 
         return Answer::violation(&wrong);
     }
     run.take(body);
+    if run.status == "completed" {
+        state.echoes.push(("completed", run.id));
+    }
     Answer::new(200, run.document())
 }
 

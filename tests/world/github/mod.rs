@@ -16,14 +16,18 @@ mod contract;
 mod deliver;
 #[path = "../git_http.rs"]
 mod git_http;
+mod graphql;
+mod limits;
 mod payload;
 mod people;
 mod repository;
 mod rules;
+mod schema;
 mod state;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -31,6 +35,7 @@ use tokio::sync::watch;
 
 pub use checks::{CheckRunView, StatusView};
 pub use contract::Contract;
+pub use limits::{Contents, Limits, RetryAfter};
 pub use payload::From;
 pub use repository::RepoHandle;
 use state::State;
@@ -54,6 +59,9 @@ pub struct Options {
     pub echoes: Echoes,
     /// GitHub's clock minus this machine's, in seconds.
     pub clock_offset: i64,
+    /// GitHub's time instead, in milliseconds, where a test moves it.
+    pub clock: Option<Arc<AtomicI64>>,
+    pub shape: Shape,
     /// What else is answered on the same port, below `/_/`.
     pub control: axum::Router,
 }
@@ -64,6 +72,15 @@ pub enum Echoes {
     Silent,
 }
 
+/// Where its interfaces are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// As on github.com, at the root.
+    Com,
+    /// As on a GitHub Enterprise Server: `/api/v3` and `/api/graphql`.
+    Enterprise,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -72,6 +89,8 @@ impl Default for Options {
             contract: Contract::Required,
             echoes: Echoes::Sent,
             clock_offset: 0,
+            clock: None,
+            shape: Shape::Com,
             control: axum::Router::new(),
         }
     }
@@ -86,7 +105,10 @@ struct World {
     address: SocketAddr,
     echoes: Echoes,
     clock_offset: i64,
+    clock: Option<Arc<AtomicI64>>,
+    shape: Shape,
     contract: contract::Operations,
+    schema: schema::Schema,
     http: reqwest::Client,
 }
 
@@ -101,7 +123,17 @@ impl World {
 
     /// Milliseconds since 1970 by GitHub's clock.
     fn now(&self) -> i64 {
-        jiff::Timestamp::now().as_millisecond() + self.clock_offset * 1000
+        match &self.clock {
+            Some(clock) => clock.load(Ordering::Relaxed),
+            None => jiff::Timestamp::now().as_millisecond() + self.clock_offset * 1000,
+        }
+    }
+
+    fn api_url(&self) -> String {
+        match self.shape {
+            Shape::Com => self.url(),
+            Shape::Enterprise => format!("{}/api/v3", self.url()),
+        }
     }
 
     fn url(&self) -> String {
@@ -118,7 +150,8 @@ pub struct FakeGitHub {
 
 impl FakeGitHub {
     pub async fn start(options: Options) -> Self {
-        let Options { listen, directory, contract, echoes, clock_offset, control } = options;
+        let Options { listen, directory, contract, echoes, clock_offset, clock, shape, control } =
+            options;
         let listener = tokio::net::TcpListener::bind(listen).await.unwrap();
         let (root, temporary) = if let Some(directory) = directory {
             (directory, None)
@@ -133,7 +166,10 @@ impl FakeGitHub {
             address: listener.local_addr().unwrap(),
             echoes,
             clock_offset,
+            clock,
+            shape,
             contract: contract::Operations::load(contract),
+            schema: schema::Schema::load(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         });
         let router = api::router(&world).merge(control);
@@ -143,7 +179,7 @@ impl FakeGitHub {
 
     /// For `github.api_url`.
     pub fn api_url(&self) -> String {
-        self.world.url()
+        self.world.api_url()
     }
 
     /// For `github.git_url`.
@@ -188,6 +224,11 @@ impl FakeGitHub {
     pub fn fail_next(&self, operation: Operation, fault: Fault, times: usize) {
         let mut state = self.world.state();
         state.faults.extend(std::iter::repeat_n((operation, fault), times));
+    }
+
+    /// From now on GitHub's real limits hold.
+    pub fn limit(&self, limits: Limits) {
+        self.world.state().limits = Some(limits);
     }
 
     /// Takes back the faults that have not happened yet.

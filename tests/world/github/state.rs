@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::checks::{Run, Status};
+use super::limits::{Limits, Spent};
 
 /// What can be asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,10 @@ pub enum Operation {
     ListChecks,
     SetStatus,
     Permission,
+    /// A GraphQL request as a whole.
+    Graphql,
+    /// One alias of a GraphQL request; only [`Fault::Status`] can happen to it.
+    GraphqlAlias,
     Git,
     /// Anything else: 404.
     Unknown,
@@ -33,6 +38,8 @@ pub enum Fault {
     SecondaryRateLimit { retry_after: u64 },
     /// 403 with nothing left until so many seconds from now.
     RateLimitUsedUp { resets_in: i64 },
+    /// 200 with GraphQL's own way of saying so, over in three seconds.
+    GraphqlLimit,
     /// The answer takes this long.
     Delay(Duration),
     /// The connection ends before anything happens.
@@ -139,6 +146,10 @@ pub(super) struct State {
     /// What accounts may do, by repository and login.
     pub(super) permissions: HashMap<(i64, String), String>,
     pub(super) last_id: i64,
+    /// Check runs whose echo is due, with the action.
+    pub(super) echoes: Vec<(&'static str, i64)>,
+    pub(super) limits: Option<Limits>,
+    pub(super) spent: Vec<Spent>,
 }
 
 impl State {

@@ -1,0 +1,181 @@
+//! How few requests a run's checks may cost.
+//!
+//! A run of N hosts gets 4 + 2·⌈N/25⌉ requests (the gate and the status, each at the beginning and
+//! at the end; every host's check twice, 25 to a request) and one more for every 15 seconds that it
+//! lasts. Within that everything is shown at once; beyond it what has ended waits for others to
+//! share a request with, at most until the run's end or the next 15 seconds.
+use crate::domain::Timestamp;
+
+/// Checks in one request; GitHub's documents do not grow past what it answers within its ten
+/// seconds.
+pub const MOST_CHECKS: usize = 25;
+
+/// Between two requests of a run that say nothing but how far it is.
+pub const PROGRESS_MS: i64 = 15_000;
+
+/// The gate and the status, each at the beginning and at the end.
+const WITHOUT_HOSTS: usize = 4;
+
+/// What a run's reports have cost, and what they will at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunCalls {
+    /// Hosts that have a check of their own.
+    pub hosts: usize,
+    /// Checks, the gate's included, whose ending GitHub does not show.
+    pub owed: usize,
+    /// Requests so far.
+    pub spent: usize,
+    /// When the first of them was sent; `None` before.
+    pub since: Option<Timestamp>,
+    /// When a request last said how far the run is.
+    pub progress_at: Option<Timestamp>,
+}
+
+/// The run's checks that are behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DueChecks {
+    /// Hosts that have ended.
+    pub finals: usize,
+    /// The gate has ended.
+    pub verdict: bool,
+    /// The gate is not shown yet.
+    pub gate: bool,
+    /// Hosts that are not shown yet.
+    pub new: usize,
+    /// Whatever else has moved.
+    pub progress: usize,
+}
+
+impl DueChecks {
+    fn endings(&self) -> usize {
+        self.finals + usize::from(self.verdict)
+    }
+}
+
+impl RunCalls {
+    /// From when on these checks may have a request.
+    #[must_use]
+    pub fn not_before(&self, due: &DueChecks, now: Timestamp) -> Timestamp {
+        let Some(since) = self.since else { return now };
+        let endings = due.endings();
+        // A full request can cost no more later, and nothing comes after the last ones.
+        if due.gate
+            || due.verdict
+            || endings >= MOST_CHECKS
+            || (endings > 0 && endings >= self.owed)
+        {
+            return now;
+        }
+        let allowed = WITHOUT_HOSTS + 2 * self.hosts.div_ceil(MOST_CHECKS);
+        // The last status is a request of its own.
+        let still = self.owed.saturating_sub(endings).div_ceil(MOST_CHECKS) + 1;
+        let missing = (self.spent + 1 + still).saturating_sub(allowed);
+        let at = since.plus(i64::try_from(missing).unwrap_or(i64::MAX).saturating_mul(PROGRESS_MS));
+        if endings == 0 && due.new == 0 {
+            return self.progress_at.map_or(at, |last| at.max(last.plus(PROGRESS_MS)));
+        }
+        at
+    }
+
+    /// The same where every check is a request: what ends or begins is shown at once.
+    #[must_use]
+    pub fn not_before_alone(&self, due: &DueChecks, now: Timestamp) -> Timestamp {
+        if due.gate || due.new > 0 || due.endings() > 0 {
+            return now;
+        }
+        self.progress_at.map_or(now, |last| last.plus(PROGRESS_MS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_000_000);
+
+    fn calls(hosts: usize, owed: usize, spent: usize) -> RunCalls {
+        RunCalls { hosts, owed, spent, since: Some(START), progress_at: None }
+    }
+
+    fn finals(finals: usize) -> DueChecks {
+        DueChecks { finals, ..DueChecks::default() }
+    }
+
+    /// Seconds after the run's first request.
+    fn waits(calls: RunCalls, due: DueChecks) -> i64 {
+        calls.not_before(&due, START).since(START) / 1000
+    }
+
+    #[test]
+    fn a_run_that_is_not_shown_begins_at_once() {
+        let fresh = RunCalls { since: None, ..calls(0, 1, 0) };
+        let due = DueChecks { gate: true, ..DueChecks::default() };
+        assert_eq!(fresh.not_before(&due, START), START);
+    }
+
+    #[test]
+    fn ten_hosts_that_end_one_by_one_share_requests() {
+        // The gate and the status are shown: 6 are allowed, 2 spent, 2 needed at the end.
+        assert_eq!(waits(calls(10, 11, 2), finals(1)), 0);
+        assert_eq!(waits(calls(10, 10, 3), finals(1)), 0);
+        assert_eq!(waits(calls(10, 9, 4), finals(1)), 15, "waits for company");
+        let last = DueChecks { verdict: true, ..finals(8) };
+        assert_eq!(waits(calls(10, 9, 4), last), 0, "the end waits for nothing");
+        assert_eq!(waits(calls(10, 8, 5), finals(8)), 0, "nor do the last ones after the verdict");
+    }
+
+    #[test]
+    fn a_full_request_never_waits() {
+        assert_eq!(waits(calls(500, 400, 99), finals(25)), 0);
+        assert_eq!(waits(calls(500, 400, 60), finals(24)), 15 * (60 + 1 + 16 + 1 - 44));
+    }
+
+    #[test]
+    fn every_fifteen_seconds_allow_one_more() {
+        for (spent, seconds) in [(5, 30), (6, 45), (7, 60)] {
+            assert_eq!(waits(calls(10, 9, spent), finals(1)), seconds);
+        }
+    }
+
+    #[test]
+    fn progress_is_shown_every_fifteen_seconds_at_most() {
+        let shown = RunCalls { progress_at: Some(START.plus(20_000)), ..calls(10, 11, 2) };
+        let due = DueChecks { progress: 3, ..DueChecks::default() };
+        assert_eq!(waits(shown, due), 35);
+        let new = DueChecks { new: 1, ..due };
+        assert_eq!(waits(shown, new), 0, "what is new is more than progress");
+    }
+
+    /// Whatever order hosts end in, and however fast, the sum is kept.
+    #[test]
+    fn a_run_of_any_size_costs_what_it_may() {
+        for (hosts, most) in [(1, 6), (10, 6), (25, 6), (26, 8), (100, 12), (500, 44)] {
+            let mut run = calls(hosts, hosts + 1, 2);
+            let (mut ended, mut shown) = (0, 0);
+            while ended < hosts {
+                ended += 1;
+                let verdict = ended == hosts;
+                let due = DueChecks { verdict, ..finals(ended - shown) };
+                while run.owed > 0 && due.not_before_is_now(&run) {
+                    let take = (hosts - shown).min(ended - shown).min(MOST_CHECKS);
+                    shown += take;
+                    run.spent += 1;
+                    run.owed -= take;
+                    if verdict && run.owed == 1 && (take < MOST_CHECKS || shown == hosts) {
+                        run.owed = 0;
+                    }
+                    if shown == ended {
+                        break;
+                    }
+                }
+            }
+            assert!(run.spent < most, "{hosts} hosts: {} and the last status", run.spent);
+        }
+    }
+
+    impl DueChecks {
+        fn not_before_is_now(&self, run: &RunCalls) -> bool {
+            run.not_before(self, START) <= START
+        }
+    }
+}
