@@ -44,7 +44,10 @@
 //!    [`nix::process`] and the escaping of [`domain::text`].
 //! 5. A task is owned by [`app`]; a process is owned by the task that started it.
 //! 6. The domain never waits and never asks the time.
-//! 7. Whoever writes a result holds a claim ([`store::RunClaim`], [`store::AttemptClaim`]), which
+//! 7. Nothing of a fork's commit is fetched before somebody with write access lets it
+//!    ([`domain::decide`]); its evaluation then reaches its own sources alone
+//!    ([`nix::eval::Evaluator::confine`]), and nothing of it is ever a host's last good.
+//! 8. Whoever writes a result holds a claim ([`store::RunClaim`], [`store::AttemptClaim`]), which
 //!    only the store makes.
 pub mod app;
 pub mod cli;

@@ -106,7 +106,7 @@ impl Evaluate {
             Finder { commits, evaluator, stop }.find(&facts).await?;
         let existing = policy.gate.existing_failures;
         store.set_subject(claim, merge.as_ref(), existing, self.shared.clock.now()).await?;
-        if merge.is_some() {
+        if merge != facts.run.merge {
             // It is compared with where the base branch is now.
             facts = store.run_facts(claim).await?;
         }

@@ -122,6 +122,8 @@ struct BuildJson<'v> {
     attribute: String,
     name: Option<String>,
     required: bool,
+    /// `untrusted`: from a fork, evaluated without import from derivation and network.
+    trust: Trust,
     state: &'static str,
     conclusion: Option<&'static str>,
     title: String,
@@ -187,8 +189,9 @@ fn run_json<'v>(
     }
 }
 
-fn build_json<'v>(view: &'v BuildView, visibility: Visibility, links: &Links) -> BuildJson<'v> {
+fn build_json<'v>(run: &RunView, view: &'v BuildView, links: &Links) -> BuildJson<'v> {
     let build = &view.build;
+    let visibility = run.repository.visibility;
     let derivation = build.state.derivation();
     let ended_at = match &build.state {
         BuildState::Ended { at, .. } => Some(*at),
@@ -202,6 +205,7 @@ fn build_json<'v>(view: &'v BuildView, visibility: Visibility, links: &Links) ->
         attribute: build.attr.to_string(),
         name: build.attr.label().ok(),
         required: build.required == Required::Required,
+        trust: run.run.trust,
         state: build.state.name(),
         conclusion: conclusion(host_check(view)),
         title: host_title(view),
@@ -312,11 +316,8 @@ pub(super) async fn run(
 }
 
 fn whole_run<'v>(view: &'v RunView, links: &Links) -> RunJson<'v> {
-    let visibility = view.repository.visibility;
-    let build = |it| BuildJson {
-        against_base: against_base(view, it),
-        ..build_json(it, visibility, links)
-    };
+    let build =
+        |it| BuildJson { against_base: against_base(view, it), ..build_json(view, it, links) };
     let builds = view.builds.iter().map(build).collect();
     let shown = (gate_check(view), gate_title(view));
     let base = view.against.base.as_ref();
@@ -341,10 +342,7 @@ pub(super) async fn build(
     uri: Uri,
 ) -> Response {
     match find_build(&front, &id, &uri, &key).await {
-        Ok(found) => {
-            let visibility = found.run.repository.visibility;
-            Json(build_json(&found.build, visibility, &front.links)).into_response()
-        }
+        Ok(found) => Json(build_json(&found.run, &found.build, &front.links)).into_response(),
         Err(unseen) => Failed::from(unseen).into_response(),
     }
 }

@@ -18,7 +18,7 @@ async fn fork(world: &mut World, trust: &str, hosts: &[Host], more: &[(&str, &st
 }
 
 /// Whether anything of a commit ever reached this machine.
-fn is_here(world: &World, sha: &str) -> bool {
+pub(crate) fn is_here(world: &World, sha: &str) -> bool {
     let mirror = world.directory().join(format!("state/mirrors/{}.git", world.repo.id));
     let found = std::process::Command::new("git")
         .arg("--git-dir")
@@ -116,4 +116,53 @@ async fn a_stranger_s_lock_file_cannot_name_a_repository_of_this_machine() {
     world.pull_request("opened", 7, &sha, From::Fork).await;
     world.settled(&sha, &["fleet"]).await;
     assert_snapshot!(world.checks(&sha), @"fleet: failure: flake.lock: the input `x` is at `file:///srv/secret`; a fork may bring inputs that are public and fetched over https, and those that the base branch's flake.lock has");
+}
+
+#[tokio::test]
+async fn a_stranger_s_commit_is_merged_and_has_the_inputs_that_the_base_branch_has() {
+    let mut world = World::new().await;
+    world.start().await;
+    // An input on this machine: let in because the base branch locks the very same.
+    let lib = world.directory().join("lib");
+    let git = |args: &[&str]| {
+        let id = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"];
+        let done =
+            std::process::Command::new("git").arg("-C").arg(&lib).args(id).args(args).output();
+        assert!(done.unwrap().status.success(), "{args:?}");
+    };
+    std::fs::create_dir(&lib).unwrap();
+    std::fs::write(lib.join("flake.nix"), "{ outputs = { self }: { word = \"hello\"; }; }\n")
+        .unwrap();
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "x"]);
+    let flake = format!(
+        r#"{{
+  inputs.lib.url = "git+file://{}";
+  outputs = {{ self, lib }}: {{
+    nixosConfigurations.orion.config.system.build.toplevel = derivation {{
+      name = "orion"; system = "{}"; builder = "/bin/sh";
+      args = [ "-c" "echo ${{lib.word}} ${{self.rev}} > $out" ];
+    }};
+  }};
+}}
+"#,
+        lib.display(),
+        world.system()
+    );
+    let folder = world.directory().join("flake");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("flake.nix"), &flake).unwrap();
+    let locked = world.nix.command("nix", ["flake", "lock"]).current_dir(&folder).output();
+    assert!(locked.unwrap().status.success());
+    let lock = std::fs::read_to_string(folder.join("flake.lock")).unwrap();
+    let policy = "[trust]\nforks = \"build\"\n[build]\npull_requests = \"merge\"\n";
+    let files = [("flake.nix", &*flake), ("flake.lock", &*lock), ("fleetcheck.toml", policy)];
+    let fork = world.repo.commit("main", "where they part", &files);
+    let head = world.repo.commit_onto(Some(&fork), "topic", "a stranger's", &[("a", "1")]);
+    let main = world.repo.commit("main", "the base moves on", &[("b", "1")]);
+    world.pull_request("opened", 7, &head, From::Fork).await;
+    world.settled(&head, &["fleet", "fleet / orion"]).await;
+    let title = format!("fleet: success: 1 host builds, as merged into main at {}\n", &main[..7]);
+    assert!(world.checks(&head).starts_with(&title), "{}", world.checks(&head));
 }

@@ -2,6 +2,7 @@
 use insta::{allow_duplicates, assert_snapshot};
 use serde_json::json;
 
+use crate::forks::is_here;
 use crate::world::World;
 use crate::world::fleet::Host;
 use crate::world::github::{From, Options};
@@ -77,13 +78,7 @@ async fn nothing_of_a_fork_is_fetched_or_evaluated() {
         // Another run, to its end: what was going to happen to the fork's has happened.
         let other = world.push(&[Host::good("viper", "1")], &[]).await;
         world.settled(&other, &["fleet", "fleet / viper"]).await;
-        let mirror = world.directory().join(format!("state/mirrors/{}.git", world.repo.id));
-        let found = std::process::Command::new("git")
-            .arg("--git-dir")
-            .arg(mirror)
-            .args(["cat-file", "-e", &sha])
-            .status();
-        assert!(!found.unwrap().success(), "only the default branch was read, for its policy");
+        assert!(!is_here(&world, &sha), "only the default branch was looked for");
         assert!(!touched.exists());
         let title = "waits for approval: this commit comes from a fork";
         assert_eq!(world.checks(&sha), format!("fleet: action_required: {title}\n"));

@@ -31,5 +31,6 @@ mod intake;
 mod opening;
 mod postgres;
 mod reports;
+mod trust;
 mod views;
 mod world;

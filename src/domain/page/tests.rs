@@ -4,6 +4,7 @@ mod host;
 mod hostile;
 mod insight;
 mod open;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

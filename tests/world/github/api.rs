@@ -254,7 +254,7 @@ fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
                 "slug": "fleetcheck",
                 "name": "fleetcheck",
                 "permissions": repository::granted(&state),
-                "events": ["push", "pull_request"],
+                "events": ["push", "pull_request", "merge_group"],
             }),
         ),
         Operation::Installations => {
@@ -265,7 +265,7 @@ fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
                     "account": { "login": it.account },
                     "suspended_at": it.is_suspended.then_some("2026-11-01T00:00:00Z"),
                     "permissions": permissions,
-                    "events": ["push", "pull_request"],
+                    "events": ["push", "pull_request", "merge_group"],
                 })
             });
             Answer::new(200, all.collect())

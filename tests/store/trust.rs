@@ -1,0 +1,136 @@
+//! What the store remembers of whose commit a run tests, and what it does not let it touch.
+use fleetcheck::domain::base::ExistingFailures;
+use fleetcheck::domain::build::{Ending, Waiting};
+use fleetcheck::domain::run::{Approval, Merge, Reason, Run, RunState, Skip, Trust};
+use fleetcheck::domain::verdict::Verdict;
+use fleetcheck::store::decide::Decided;
+use fleetcheck::store::runs::Outcome;
+use fleetcheck::store::{Event, StoreError};
+
+use crate::world::{NOW, World, built, derivation, repository, run, sha};
+
+/// A fork's commit that somebody approved.
+fn fork(commit: &str) -> Run {
+    Run {
+        reason: Reason::PullRequest(7),
+        base: Some(sha("a1")),
+        trust: Trust::Untrusted,
+        approval: Approval::Given { by: "adama".parse().unwrap() },
+        base_branch: Some("main".parse().unwrap()),
+        ..run(commit, "main")
+    }
+}
+
+async fn start(world: &World, run: &Run) {
+    let start = Decided::Start { repository: repository(), run: run.clone(), supersede: vec![] };
+    let _ = world.decide(start).await;
+}
+
+contract! {
+    async fn a_fork_s_run_reads_back_as_it_was_written(world) {
+        let run = fork("d4");
+        start(&world, &run).await;
+        assert_eq!(world.run(&run.id).await.run, run);
+    }
+
+    async fn what_is_tested_instead_of_the_commit_is_kept_with_the_run(world) {
+        let run = fork("d4");
+        start(&world, &run).await;
+        let claim = world.claim().await;
+        let existing = ExistingFailures::Fail;
+        let merge =
+            Merge { commit: sha("e5"), branch: "main".parse().unwrap(), base: sha("b2") };
+        world.store.set_subject(&claim, Some(&merge), existing, NOW).await.unwrap();
+        assert_eq!(world.run(&run.id).await.run.merge, Some(merge));
+        world.store.set_subject(&claim, None, existing, NOW).await.unwrap();
+        assert_eq!(world.run(&run.id).await.run.merge, None);
+        let late = world.store.set_subject(&claim, None, existing, NOW.plus(10 * crate::world::LEASE)).await;
+        assert!(matches!(late, Err(StoreError::ClaimLost(_))), "{late:?}");
+    }
+
+    async fn a_merge_is_judged_against_what_it_was_merged_into(world) {
+        world.push("b2", &[]).await;
+        let claim = world.claim().await;
+        world.list(&claim, &["raider"]).await;
+        start(&world, &fork("d4")).await;
+        let claim = world.claim().await;
+        let base = |facts: fleetcheck::store::facts::RunFacts| facts.against.base.unwrap();
+        let pushed = base(world.store.run_facts(&claim).await.unwrap());
+        assert_eq!((pushed.sha, pushed.hosts.len()), (sha("a1"), 0));
+        let existing = ExistingFailures::Fail;
+        let merge =
+            Merge { commit: sha("e5"), branch: "main".parse().unwrap(), base: sha("b2") };
+        world.store.set_subject(&claim, Some(&merge), existing, NOW).await.unwrap();
+        let merged = base(world.store.run_facts(&claim).await.unwrap());
+        assert_eq!((merged.sha, merged.hosts.len()), (sha("b2"), 1));
+    }
+
+    async fn a_stranger_s_host_teaches_nothing_and_is_held_under_another_name(world) {
+        start(&world, &fork("d4")).await;
+        let (_, builds) = world.waiting(&["raider"]).await;
+        let name = |it: &fleetcheck::store::sweep::Root| it.name.clone();
+        let roots: Vec<String> = world.store.roots().await.unwrap().iter().map(name).collect();
+        assert_eq!(roots, ["untrusted-783yqpnsx5xvpayk2bnrb6cmk0a7blys-raider.drv"]);
+        let attempt = world.start("raider").await.unwrap();
+        let _ = world.finish(&attempt, built()).await;
+        assert!(world.build(&builds[0].id).await.state.ending().unwrap().is_good());
+        world.push("f6", &[]).await;
+        let claim = world.claim().await;
+        assert!(world.store.run_facts(&claim).await.unwrap().known.is_empty());
+        assert_eq!(world.store.roots().await.unwrap(), []);
+    }
+
+    async fn what_a_trusted_run_wants_too_is_held_as_its_own(world) {
+        start(&world, &fork("d4")).await;
+        world.waiting(&["raider"]).await;
+        world.push("f6", &[]).await;
+        world.waiting(&["raider"]).await;
+        let roots = world.store.roots().await.unwrap();
+        assert_eq!(roots.len(), 1);
+        assert!(roots[0].name.starts_with("building-"), "{}", roots[0].name);
+    }
+
+    async fn a_cancelled_run_ends_with_what_it_had_open(world) {
+        let run = Run {
+            reason: Reason::MergeGroup("gh-readonly-queue/main/pr-7-a".parse().unwrap()),
+            ..run("d4", "main")
+        };
+        start(&world, &run).await;
+        let (claim, builds) = world.waiting(&["raider", "viper"]).await;
+        let done = world.start("viper").await.unwrap();
+        let _ = world.finish(&done, built()).await;
+        world.start("raider").await.unwrap();
+        let by = "the merge queue: the group was invalidated".to_owned();
+        let cancel = Decided::Cancel { runs: vec![run.id.clone()], by: by.clone() };
+        let moved = world.decide(cancel).await;
+        assert!(moved.has(Event::AttemptUnwanted) && moved.has(Event::RunEnded));
+        let verdict = Verdict::Cancelled { by: by.clone() };
+        assert_eq!(world.run(&run.id).await.run.state, RunState::Ended { verdict, at: NOW });
+        let ending = world.build(&builds[0].id).await;
+        assert_eq!(ending.state.ending(), Some(&Ending::Cancelled { by }));
+        assert!(world.build(&builds[1].id).await.state.ending().unwrap().is_good());
+        let late = world.store.finish_evaluation(&claim, NOW).await;
+        assert!(matches!(late, Err(StoreError::ClaimLost(_))), "{late:?}");
+    }
+
+    async fn a_skipped_run_ends_with_its_listed_hosts(world) {
+        let id = world.push("a1", &[]).await;
+        let claim = world.claim().await;
+        let builds = world.list(&claim, &["raider"]).await;
+        let by = "[skip ci]".to_owned();
+        let (verdict, left) =
+            (Verdict::Skipped { by: by.clone() }, Ending::Skipped { by: by.clone() });
+        let _ = world.store.end_run(&claim, verdict.clone(), left.clone(), NOW).await.unwrap();
+        let view = world.run(&id).await;
+        assert_eq!(view.run.state, RunState::Ended { verdict, at: NOW });
+        assert_eq!(view.run.skip, Skip::Heeded);
+        assert_eq!(world.build(&builds[0].id).await.state.ending(), Some(&left));
+        // Nothing of it may wait for a builder.
+        let outcome = Outcome::Wait(derivation("raider"), Waiting::Slot);
+        let outcome = fleetcheck::store::runs::EvaluationOutcome {
+            build: builds[0].id.clone(), outcome, took: None, warnings: vec![],
+        };
+        let late = world.store.evaluated(&claim, vec![outcome], NOW).await;
+        assert!(matches!(late, Err(StoreError::ClaimLost(_))), "{late:?}");
+    }
+}
