@@ -24,6 +24,7 @@ use crate::flow::build::{self, Slot};
 use crate::flow::evaluate::Evaluate;
 use crate::flow::insight::Compare;
 use crate::flow::intake::Intake;
+use crate::flow::react::React;
 use crate::flow::report::{Report, Settings};
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::sweep::{self, Sweep};
@@ -286,6 +287,7 @@ fn spawn_stages(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
     spawner.stage(Intake::new(shared.clone(), owners.clone()), |it| &it.intake, PERIOD);
     let ask = Ask::new(shared.clone(), owners.clone(), commits.clone(), github.clone());
     spawner.stage(ask, |it| &it.ask, PERIOD);
+    spawner.stage(React::new(shared.clone(), github.clone()), |it| &it.react, PERIOD);
     // More lanes than processes: a lane also waits for git and for the store.
     for _ in 0..config.nix.evaluations + 2 {
         let lane = Evaluate::new(shared.clone(), tools.clone(), commits.clone(), roots.clone());

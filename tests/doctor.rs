@@ -144,12 +144,12 @@ async fn a_permission_that_was_not_given_is_named() {
 #[tokio::test]
 async fn an_event_that_is_not_heard_is_named() {
     let permissions = json!({
-        "checks": "write", "contents": "read", "merge_queues": "read", "metadata": "read",
-        "pull_requests": "read", "statuses": "write",
+        "checks": "write", "contents": "read", "issues": "write", "merge_queues": "read",
+        "metadata": "read", "pull_requests": "read", "statuses": "write",
     });
-    let app = json!({ "id": 1, "slug": "fleet", "name": "Fleet", "permissions": permissions, "events": ["push", "merge_group"] });
+    let app = json!({ "id": 1, "slug": "fleet", "name": "Fleet", "permissions": permissions, "events": ["push", "merge_group", "issue_comment"] });
     let installations = json!([{
-        "id": 1, "account": { "login": "acme" }, "suspended_at": null, "permissions": permissions, "events": ["push", "merge_group"],
+        "id": 1, "account": { "login": "acme" }, "suspended_at": null, "permissions": permissions, "events": ["push", "merge_group", "issue_comment"],
     }]);
     let router = axum::Router::new()
         .route("/app", get(move || async move { axum::Json(app) }))

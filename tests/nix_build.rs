@@ -10,7 +10,7 @@ use fleetcheck::domain::build::{Attempted, Ending};
 use fleetcheck::domain::id::DrvPath;
 use fleetcheck::nix::realise::Progress;
 use fleetcheck::nix::roots::Roots;
-use fleetcheck::nix::worker::Worker;
+use fleetcheck::nix::worker::{Mode, Worker};
 
 use crate::lab::{Lab, assert_gone, failure, is_built, timed_out, weather};
 use crate::nix::TestNix;
@@ -47,6 +47,27 @@ async fn a_derivation_is_built_once_and_then_reused() {
         assert_eq!(std::fs::read_to_string(out.as_str()).unwrap(), "built\n");
         assert!(lab.worker.valid_paths(std::slice::from_ref(&out)).await.unwrap().contains(&out));
         assert_eq!(lab.realise_one("ok").await, Attempted::Answered(Ending::Reused));
+        lab.worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_valid_is_built_again_and_a_difference_is_a_failure() {
+    let derivations = r#"{
+        same = sh "same" {} "echo again; echo same > $out";
+        other = sh "other" {} "date +%N > $out";
+    }"#;
+    for mut lab in Lab::all(derivations).await {
+        for name in ["same", "other"] {
+            assert!(is_built(&lab.realise_one(name).await));
+        }
+        lab.limits.mode = Mode::Check;
+        let same = lab.realise_one("same").await;
+        assert!(is_built(&same), "{same:?}");
+        assert!(lab.log("same").contains("again"), "it was built, not reused");
+        let other = lab.realise_one("other").await;
+        let failure = failure(&other);
+        assert!(failure.headline.contains("may not be deterministic"), "{failure:?}");
         lab.worker.stop().await;
     }
 }

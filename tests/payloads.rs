@@ -73,6 +73,13 @@ fn short(incoming: Incoming) -> String {
             group.branch, group.change, group.head, group.base, group.occurred_at
         ),
         Incoming::Installation(change) => format!("{change:?}"),
+        Incoming::Rerun(rerun) => format!("again: {:?} of {}", rerun.of, rerun.sha),
+        Incoming::Press(press) => {
+            format!("{:?} by {} on {:?} of {}", press.button, press.by, press.check, press.sha)
+        }
+        Incoming::Comment(it) => {
+            format!("#{} {:?} by {} in {}", it.number, it.command, it.by, it.id)
+        }
         Incoming::Ignored(reason) => format!("ignored: {reason}"),
     }
 }

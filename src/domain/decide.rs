@@ -1,4 +1,6 @@
 //! A delivery, the policy and what stands become a decision. Pure: everything it needs is told.
+mod people;
+
 use std::fmt;
 
 use crate::domain::Timestamp;
@@ -10,6 +12,8 @@ use crate::domain::incoming::{
 use crate::domain::policy::{Approvals, Forks, Policy, TrustPolicy};
 use crate::domain::run::{Approval, Reason, Run, RunState, Trust};
 use crate::domain::verdict::{Problem, Verdict};
+
+pub use people::{Act, Again, Age, Aim, Clicked, Reaction, Seen, Tested};
 
 /// What is known when a delivery is decided.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,8 @@ pub struct Facts<'a> {
     /// Who may do what, once it was asked for.
     pub trust: Option<&'a TrustFacts>,
     pub standing: Standing,
+    /// What a click or a comment is about.
+    pub aim: Aim,
 }
 
 /// Whether the delivery's body came before under another GUID.
@@ -138,7 +144,19 @@ pub enum Decision {
         runs: Vec<RunId>,
         by: String,
     },
+    /// The run's pull request has another base: it is judged anew, and builds nothing for that.
+    Rejudge {
+        run: RunId,
+        base: CommitSha,
+        base_branch: Option<Branch>,
+        occurred_at: Timestamp,
+    },
     Installation(InstallationChange),
+    /// What somebody asked for; a comment is acknowledged.
+    Act {
+        acts: Vec<Act>,
+        reaction: Option<Reaction>,
+    },
 }
 
 /// A run to be made.
@@ -175,7 +193,12 @@ pub fn subject(incoming: &Incoming) -> Option<(&Repository, Reason, &CommitSha)>
         Incoming::MergeGroup(group) => {
             Some((&group.repository, Reason::MergeGroup(group.branch.clone()), &group.head))
         }
-        Incoming::Push(_) | Incoming::Installation(_) | Incoming::Ignored(_) => None,
+        Incoming::Push(_)
+        | Incoming::Installation(_)
+        | Incoming::Rerun(_)
+        | Incoming::Press(_)
+        | Incoming::Comment(_)
+        | Incoming::Ignored(_) => None,
     }
 }
 
@@ -187,6 +210,9 @@ pub fn decide(incoming: &Incoming, facts: &Facts<'_>) -> Decision {
         Incoming::Push(push) => decide_push(push, facts),
         Incoming::PullRequest(pull) => decide_pull_request(pull, facts),
         Incoming::MergeGroup(group) => decide_merge_group(group, facts),
+        Incoming::Rerun(rerun) => people::rerun(rerun, facts),
+        Incoming::Press(press) => people::press(press, facts),
+        Incoming::Comment(comment) => people::comment(comment, facts),
     }
 }
 
@@ -305,12 +331,16 @@ fn decide_merge_group(group: &MergeGroup, facts: &Facts<'_>) -> Decision {
 
 /// Why nothing of this repository or delivery may start a run.
 fn refuse(repository: &Repository, facts: &Facts<'_>) -> Option<String> {
+    let replayed = (facts.replay == Replay::SeenBefore)
+        .then(|| "the same body came before under another GUID".to_owned());
+    unwanted_owner(repository, facts).or(replayed)
+}
+
+/// Why nothing of this repository is acted on.
+fn unwanted_owner(repository: &Repository, facts: &Facts<'_>) -> Option<String> {
     let owner = repository.owner.as_str().to_ascii_lowercase();
-    if !facts.owners.contains(&owner) {
-        return Some(format!("{} is not in github.owners", repository.owner));
-    }
-    (facts.replay == Replay::SeenBefore)
-        .then(|| "the same body came before under another GUID".to_owned())
+    let wanted = facts.owners.contains(&owner);
+    (!wanted).then(|| format!("{} is not in github.owners", repository.owner))
 }
 
 fn start(repository: &Repository, run: NewRun, facts: &Facts<'_>) -> Decision {
@@ -332,8 +362,20 @@ fn start(repository: &Repository, run: NewRun, facts: &Facts<'_>) -> Decision {
         Some(same) if standing.newest.as_ref().is_some_and(|newest| newest.id != same.id) => {
             Decision::Return { run: same.id.clone(), occurred_at: run.occurred_at, supersede }
         }
-        Some(same) => Decision::Ignore(format!("run {} tests this commit", same.id)),
+        Some(same) => match (&run.reason, run.base) {
+            (Reason::PullRequest(_), Some(base))
+                if (Some(&base), &run.base_branch) != (same.base.as_ref(), &same.base_branch) =>
+            {
+                let (id, occurred_at) = (same.id.clone(), run.occurred_at);
+                Decision::Rejudge { run: id, base, base_branch: run.base_branch, occurred_at }
+            }
+            (Reason::PullRequest(_) | Reason::Push(_) | Reason::MergeGroup(_), _) => tested(same),
+        },
     }
+}
+
+fn tested(same: &Run) -> Decision {
+    Decision::Ignore(format!("run {} tests this commit", same.id))
 }
 
 fn was_superseded(run: &Run) -> bool {

@@ -1,6 +1,7 @@
 //! What GitHub told us, in our words. The `github` layer makes these from the wire; nothing else
 //! knows the wire.
 use crate::domain::Timestamp;
+use crate::domain::button::Button;
 use crate::domain::id::{
     Branch, CommitSha, InstallationId, Login, NodeId, Owner, RepositoryId, RepositoryName,
 };
@@ -34,6 +35,9 @@ pub enum Incoming {
     PullRequest(PullRequest),
     MergeGroup(MergeGroup),
     Installation(InstallationChange),
+    Rerun(Rerun),
+    Press(Press),
+    Comment(Comment),
     /// Understood, and nothing to do; the text says why, for the delivery's record.
     Ignored(String),
 }
@@ -118,4 +122,116 @@ pub enum InstallationStanding {
     Active,
     Suspended,
     Deleted,
+}
+
+/// A check of ours, as GitHub names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRef {
+    /// What we gave it when it was created: `REPORT:SERIAL`.
+    pub external_id: String,
+    pub name: String,
+}
+
+/// Somebody pressed Re-run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rerun {
+    pub repository: Repository,
+    pub sha: CommitSha,
+    pub of: RerunOf,
+}
+
+/// What is to be run again. "Re-run all" and "re-run failed" cannot be told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RerunOf {
+    Check(CheckRef),
+    /// All checks of the commit; GitHub's time of the press.
+    Suite {
+        at: Timestamp,
+    },
+}
+
+/// Somebody pressed a button of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Press {
+    pub repository: Repository,
+    pub sha: CommitSha,
+    pub check: CheckRef,
+    pub button: Button,
+    pub by: Login,
+}
+
+/// A comment on a pull request that is a command to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comment {
+    pub repository: Repository,
+    /// GitHub's id of the comment.
+    pub id: i64,
+    /// The pull request's.
+    pub number: i64,
+    pub by: Login,
+    pub command: Command,
+}
+
+/// What the first line of a comment orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `/fleetcheck rerun [HOST]`
+    Rerun { host: Option<String> },
+    /// `/fleetcheck cancel`
+    Cancel,
+    /// `/fleetcheck approve SHA`: at least seven digits of the commit that is meant.
+    Approve { sha: String },
+}
+
+impl Command {
+    /// What a comment's text orders; `None` when its first line is not exactly a command.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let line = text.lines().next()?;
+        let words: Vec<&str> = line.strip_prefix("/fleetcheck ")?.trim_end().split(' ').collect();
+        match words.as_slice() {
+            ["rerun"] => Some(Self::Rerun { host: None }),
+            ["rerun", host] if !host.is_empty() => {
+                Some(Self::Rerun { host: Some((*host).to_owned()) })
+            }
+            ["cancel"] => Some(Self::Cancel),
+            ["approve", sha] if is_commit(sha) => Some(Self::Approve { sha: (*sha).to_owned() }),
+            _ => None,
+        }
+    }
+}
+
+fn is_commit(text: &str) -> bool {
+    (7..=40).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_first_line_that_is_exactly_a_command_is_one() {
+        let approve = |sha: &str| Some(Command::Approve { sha: sha.into() });
+        let host = |it: &str| Some(Command::Rerun { host: Some(it.into()) });
+        for (text, command) in [
+            ("/fleetcheck rerun", Some(Command::Rerun { host: None })),
+            ("/fleetcheck rerun \r\nplease", Some(Command::Rerun { host: None })),
+            ("/fleetcheck rerun raider", host("raider")),
+            ("/fleetcheck cancel\n", Some(Command::Cancel)),
+            ("/fleetcheck approve 0123abc", approve("0123abc")),
+            ("/fleetcheck approve 0123ab", None),
+            ("/fleetcheck approve 0123abz", None),
+            ("/fleetcheck approve", None),
+            ("/fleetcheck  cancel", None),
+            (" /fleetcheck cancel", None),
+            ("> /fleetcheck cancel", None),
+            ("please\n/fleetcheck cancel", None),
+            ("/fleetcheck cancel now", None),
+            ("/fleetcheckcancel", None),
+            ("/Fleetcheck cancel", None),
+            ("", None),
+        ] {
+            assert_eq!(Command::read(text), command, "{text:?}");
+        }
+    }
 }

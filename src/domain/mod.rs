@@ -17,10 +17,11 @@
 //! 11. [`worth`]: which hosts of a large fleet get a check; [`calls`]: how few requests a run's
 //!     checks cost; [`budget`]: what GitHub lets an installation spend, and on what first.
 //! 12. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
-//!     [`link`], where our own pages are.
+//!     [`link`], where our own pages are; [`button`]: what can be pressed on it.
 pub mod base;
 pub mod budget;
 pub mod build;
+pub mod button;
 pub mod calls;
 pub mod cause;
 pub mod closure;

@@ -8,6 +8,7 @@ mod host;
 mod insight;
 mod line;
 mod outlook;
+mod people;
 mod provenance;
 mod words;
 

@@ -61,6 +61,8 @@ pub struct GatePolicy {
 pub struct TrustPolicy {
     pub forks: Forks,
     pub approvals: Approvals,
+    /// Whether commands in comments are acted on.
+    pub comments: bool,
 }
 
 /// How long a person's approval of a fork's pull request holds.
@@ -133,7 +135,7 @@ impl Default for GatePolicy {
 
 impl Default for TrustPolicy {
     fn default() -> Self {
-        Self { forks: Forks::Approve, approvals: Approvals::default() }
+        Self { forks: Forks::Approve, approvals: Approvals::default(), comments: false }
     }
 }
 

@@ -125,7 +125,7 @@ pub fn judge<'b>(
         // The plan refuses a run without a required host before it gets here.
         return Some(Verdict::Failed);
     }
-    let mut worst = Conclusion::Success;
+    let mut worst: Option<&Ending> = None;
     let mut undecided = false;
     for build in required {
         let ending = build.state.ending()?;
@@ -133,20 +133,30 @@ pub fn judge<'b>(
             continue;
         }
         match against.blocks(&build.attr, ending) {
-            Some(true) => worst = worst.max(conclusion(ending)),
-            Some(false) => {}
+            Some(true) if worst.is_none_or(|it| conclusion(it) < conclusion(ending)) => {
+                worst = Some(ending);
+            }
+            Some(true | false) => {}
             None => undecided = true,
         }
     }
-    Some(match worst {
-        Conclusion::Success if undecided => return None,
-        Conclusion::Success => Verdict::Passed,
-        Conclusion::TimedOut => Verdict::TimedOut,
+    let Some(worst) = worst else { return (!undecided).then_some(Verdict::Passed) };
+    Some(match (conclusion(worst), worst) {
+        (Conclusion::TimedOut, _) => Verdict::TimedOut,
+        // Of a run that was stopped, one host alone may have been tested again since.
+        (Conclusion::Cancelled, Ending::Superseded { by }) => {
+            Verdict::Superseded { by: by.clone() }
+        }
+        (Conclusion::Cancelled, Ending::Cancelled { by }) => Verdict::Cancelled { by: by.clone() },
         // A run whose hosts are skipped ends as a whole: one that gets here lacks a host.
-        Conclusion::Skipped
-        | Conclusion::Cancelled
-        | Conclusion::ActionRequired
-        | Conclusion::Failure => Verdict::Failed,
+        (
+            Conclusion::Success
+            | Conclusion::Skipped
+            | Conclusion::Cancelled
+            | Conclusion::ActionRequired
+            | Conclusion::Failure,
+            _,
+        ) => Verdict::Failed,
     })
 }
 
@@ -222,6 +232,18 @@ mod tests {
         )
         .unwrap();
         assert_eq!(verdict.conclusion(), Conclusion::Failure);
+    }
+
+    #[test]
+    fn what_was_stopped_is_not_called_a_failure() {
+        let stopped = Ending::Cancelled { by: "starbuck".into() };
+        let both = [ended(Required::Required, Ending::Reused), ended(Required::Required, stopped)];
+        assert_eq!(
+            judge(None, &both, &Against::default()),
+            Some(Verdict::Cancelled { by: "starbuck".into() })
+        );
+        let with_failure = [both[1].clone(), ended(Required::Required, failed_by_weather())];
+        assert_eq!(judge(None, &with_failure, &Against::default()), Some(Verdict::Failed));
     }
 
     #[test]

@@ -127,13 +127,13 @@ impl Ask {
             let decision =
                 intake::decision(&self.shared, &self.owners, delivery, incoming, &answers).await?;
             let Decision::Ask(question) = decision else {
-                return Ok(intake::decided(&self.shared, delivery, decision));
+                return Ok(intake::decided(&self.shared, delivery, incoming, decision));
             };
             self.answer(question, &mut answers, stop).await?;
         }
         let decision =
             intake::decision(&self.shared, &self.owners, delivery, incoming, &answers).await?;
-        Ok(intake::decided(&self.shared, delivery, decision))
+        Ok(intake::decided(&self.shared, delivery, incoming, decision))
     }
 
     async fn answer(

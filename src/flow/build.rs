@@ -4,8 +4,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::build::{Attempted, Ending, Waiting};
-use crate::domain::id::{AttemptId, BuildId};
+use crate::domain::build::{Attempted, Ending, Rebuild, Waiting};
+use crate::domain::id::{AttemptId, BuildId, StorePath};
 use crate::domain::page::Counts;
 use crate::domain::plan::{self, Capability};
 use crate::domain::queue::{self, Candidate};
@@ -15,7 +15,7 @@ use crate::flow::shared::Shared;
 use crate::flow::{Stage, Step, fault, new_id};
 use crate::nix::Nix;
 use crate::nix::realise::{self, Progress, Wanted};
-use crate::nix::worker::{self, BuildLimits, Worker};
+use crate::nix::worker::{self, BuildLimits, Mode, Worker};
 use crate::store::{AttemptClaim, StoreError};
 use crate::telemetry;
 
@@ -102,7 +102,11 @@ impl Slot {
         waiting.retain(|it| it.features.iter().all(|one| features.contains(one)));
         let waiting: Vec<Candidate> = waiting
             .into_iter()
-            .map(|it| Candidate { derivation: it.drv, run: it.run, expected_ms: it.expected_ms })
+            .map(|it| {
+                // What is built from scratch is built alone, as what nobody knows.
+                let expected_ms = it.expected_ms.filter(|_| it.rebuild == Rebuild::IfMissing);
+                Candidate { derivation: it.drv, run: it.run, expected_ms }
+            })
             .collect();
         let taken = queue::take(&waiting, self.builder.slots);
         if taken.is_empty() {
@@ -150,7 +154,8 @@ impl Slot {
         let busy = metrics::gauge!(telemetry::BUSY_SLOTS, "builder" => self.builder.name.clone());
         let since = tokio::time::Instant::now();
         busy.increment(1);
-        let results = realise::realise(&mut worker, wanted, &self.limits, &mut observe, stop).await;
+        let limits = self.limits_of(claims, &mut worker).await;
+        let results = realise::realise(&mut worker, wanted, &limits, &mut observe, stop).await;
         busy.decrement(1);
         metrics::histogram!(telemetry::BUILD_SECONDS).record(since.elapsed());
         if let Some(attempt) = &only {
@@ -178,6 +183,23 @@ impl Slot {
                 })
             })
             .collect()
+    }
+
+    /// What was asked for from scratch is compared with what is there, if that is whole; a worker
+    /// that gives no answer now gives none to the build either, which tells what is wrong.
+    async fn limits_of(&self, claims: &[AttemptClaim], worker: &mut Worker) -> BuildLimits {
+        let outputs: Vec<StorePath> = match claims {
+            [claim] if claim.rebuild() == Rebuild::FromScratch => {
+                claim.derivation().outputs.values().cloned().collect()
+            }
+            _ => vec![],
+        };
+        let whole = match outputs.as_slice() {
+            [] => false,
+            all => worker.valid_paths(all).await.is_ok_and(|valid| valid.len() == all.len()),
+        };
+        let mode = if whole { Mode::Check } else { Mode::Normal };
+        BuildLimits { mode, ..self.limits }
     }
 
     fn tell(&self, claim: &AttemptClaim, attempted: &Attempted) {

@@ -6,31 +6,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::build::{Build, BuildState, Derivation, Ending, Required};
-use crate::domain::id::{AttrPath, BuildId, DrvPath, StorePath};
-use crate::domain::plan::{self, Capability, EvaluationLimits, Known, Plan};
+use crate::domain::build::{Build, BuildState, Ending, Required};
+use crate::domain::id::AttrPath;
+use crate::domain::plan::{self, Capability, EvaluationLimits, Plan};
 use crate::domain::policy::Policy;
-use crate::domain::run::Trust;
 use crate::domain::verdict::{Problem, Verdict};
 pub(super) use crate::flow::evaluate::interrupted::Interrupted;
-use crate::flow::hosts::{Evaluation, HostOutcome};
+use crate::flow::hosts::Evaluation;
+use crate::flow::place::Placing;
 use crate::flow::shared::Shared;
 use crate::flow::source::{Commits, SourceError};
 use crate::flow::subject::{Finder, Subject};
 use crate::flow::{Stage, Step, insight, new_id};
 use crate::nix::Nix;
-use crate::nix::eval::{EvalError, Evaluated, Evaluator};
+use crate::nix::eval::{EvalError, Evaluator};
 use crate::nix::flake::Pinned;
 use crate::nix::roots::Roots;
-use crate::nix::worker::{self, Worker};
 use crate::store::facts::RunFacts;
-use crate::store::runs::{EvaluationOutcome, NewBuild, Outcome};
+use crate::store::runs::{EvaluationOutcome, NewBuild};
 use crate::store::{RunClaim, StoreError};
-use crate::telemetry;
 
 /// A claim is renewed three times before it would be lost.
 pub const LEASE: Duration = Duration::from_mins(1);
@@ -48,9 +45,7 @@ pub struct Evaluate {
     shared: Arc<Shared>,
     tools: Arc<Tools>,
     commits: Commits,
-    roots: Arc<Roots>,
-    /// Asks the Nix store what is valid and holds roots; kept between runs.
-    worker: Mutex<Option<Worker>>,
+    placing: Placing,
 }
 
 impl Stage for Evaluate {
@@ -91,7 +86,8 @@ impl Evaluate {
         commits: Commits,
         roots: Arc<Roots>,
     ) -> Self {
-        Self { shared, tools, commits, roots, worker: Mutex::new(None) }
+        let placing = Placing::new(tools.clone(), roots);
+        Self { shared, tools, commits, placing }
     }
 
     async fn evaluate(
@@ -113,7 +109,7 @@ impl Evaluate {
         let tested = (merge.as_ref(), pinned.source.clone());
         let origin = insight::origin(&self.commits, &facts, tested, stop).await?;
         store.set_origin(claim, &origin, self.shared.clock.now()).await?;
-        self.hold_sources(&pinned).await?;
+        self.placing.hold_sources(&pinned).await?;
         let plan = self.tools.plan(&pinned, &policy, &facts.base_required(), stop).await;
         if let Some(by) = skip {
             return self.skip(claim, plan, by).await;
@@ -144,18 +140,6 @@ impl Evaluate {
         Ok(())
     }
 
-    /// Keeps a confined flake's sources from the garbage collector while the worker lives.
-    async fn hold_sources(&self, flake: &Pinned) -> Result<(), Interrupted> {
-        let Some(confined) = &flake.confined else { return Ok(()) };
-        let mut kept = self.worker.lock().await;
-        let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
-        for path in &confined.held {
-            worker.add_temp_root(path.as_str()).await?;
-        }
-        *kept = Some(worker);
-        Ok(())
-    }
-
     async fn end_without_builds(&self, claim: &RunClaim, plan: Plan) -> Result<(), Interrupted> {
         let verdict = plan.problem.map_or(Verdict::Failed, |problem| Verdict::Broken { problem });
         self.end(claim, verdict).await?;
@@ -179,12 +163,14 @@ impl Evaluate {
         builds: &[Build],
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
-        // After a crash some are evaluated already.
-        let todo: HashMap<&AttrPath, &BuildId> = builds
-            .iter()
-            .filter(|it| matches!(it.state, BuildState::Listed { .. }))
-            .map(|it| (&it.attr, &it.id))
-            .collect();
+        // After a crash some are evaluated already, and of those that are built again some are
+        // known from before.
+        let listed = |it: &&Build| matches!(it.state, BuildState::Listed { .. });
+        let known = self.placing.known(builds.iter().filter(listed), facts.run.trust).await?;
+        let mut todo: HashMap<&AttrPath, &Build> =
+            builds.iter().filter(listed).map(|it| (&it.attr, it)).collect();
+        todo.retain(|_, it| known.iter().all(|known| known.build != it.id));
+        self.note(claim, known).await?;
         let attrs = builds.iter().map(|it| &it.attr).filter(|attr| todo.contains_key(*attr));
         let known = attrs.map(|attr| (attr.clone(), facts.known.get(attr).copied()));
         let batches = plan::batches(known, self.tools.limits);
@@ -192,72 +178,21 @@ impl Evaluate {
         let mut evaluation = Evaluation::new(&self.tools.evaluator, flake, batches, at_once, stop);
         while let Some(outcomes) = evaluation.next().await {
             let outcomes = outcomes.map_err(|_| Interrupted::Stopped)?;
-            let rows = self.look_up(outcomes, &todo, facts.run.trust).await?;
-            let now = self.shared.clock.now();
-            let moved = self.shared.store.evaluated(claim, rows, now).await?;
-            self.shared.wakeups.tell(&moved);
+            self.note(claim, self.placing.look_up(outcomes, &todo, facts.run.trust).await?).await?;
         }
         Ok(())
     }
 
-    /// Asks the Nix store which derivations are built already, and holds what is not for building.
-    async fn look_up(
+    async fn note(
         &self,
-        outcomes: Vec<HostOutcome>,
-        todo: &HashMap<&AttrPath, &BuildId>,
-        trust: Trust,
-    ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
-        let mut kept = self.worker.lock().await;
-        let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
-        let wanted: Vec<StorePath> = outcomes.iter().flat_map(outputs).cloned().collect();
-        let valid = worker.valid_paths(&wanted).await?;
-        let mut rows = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            match outcome {
-                HostOutcome::Failed { attr, ending } => {
-                    let Some(build) = todo.get(&attr) else { continue };
-                    let outcome = Outcome::Fail(ending);
-                    rows.push(EvaluationOutcome {
-                        build: (*build).clone(),
-                        outcome,
-                        took: None,
-                        warnings: vec![],
-                    });
-                }
-                HostOutcome::Evaluated(evaluated) => {
-                    let Evaluated { attr, derivation, warnings, elapsed_ms, peak_memory } =
-                        evaluated;
-                    let Some(build) = todo.get(&attr) else { continue };
-                    measured(elapsed_ms, peak_memory);
-                    let is_valid = !derivation.outputs.is_empty()
-                        && derivation.outputs.values().all(|it| valid.contains(it));
-                    let outcome = if is_valid {
-                        for output in derivation.outputs.values() {
-                            worker.add_temp_root(output.as_str()).await?;
-                        }
-                        Outcome::Reuse(derivation)
-                    } else {
-                        // Held twice: the link may be released by a sweep that began before.
-                        worker.add_temp_root(derivation.path.as_str()).await?;
-                        let root = building_root(&derivation.path, trust);
-                        self.roots.hold(&mut worker, &root, derivation.path.as_str()).await?;
-                        let waiting = plan::placement(&derivation, &self.tools.builders);
-                        Outcome::Wait(derivation, waiting)
-                    };
-                    rows.push(EvaluationOutcome {
-                        build: (*build).clone(),
-                        outcome,
-                        took: Some(Known {
-                            evaluation_ms: i64::try_from(elapsed_ms).unwrap_or(i64::MAX),
-                            peak_memory: i64::try_from(peak_memory).unwrap_or(i64::MAX),
-                        }),
-                        warnings,
-                    });
-                }
-            }
+        claim: &RunClaim,
+        outcomes: Vec<EvaluationOutcome>,
+    ) -> Result<(), StoreError> {
+        if !outcomes.is_empty() {
+            let now = self.shared.clock.now();
+            self.shared.wakeups.tell(&self.shared.store.evaluated(claim, outcomes, now).await?);
         }
-        *kept = Some(worker);
-        Ok(rows)
+        Ok(())
     }
 
     /// Renews the claim until it is lost: superseded, or taken over.
@@ -332,14 +267,6 @@ impl RunFacts {
     }
 }
 
-fn outputs(outcome: &HostOutcome) -> impl Iterator<Item = &StorePath> {
-    let derivation: Option<&Derivation> = match outcome {
-        HostOutcome::Evaluated(evaluated) => Some(&evaluated.derivation),
-        HostOutcome::Failed { .. } => None,
-    };
-    derivation.into_iter().flat_map(|it| it.outputs.values())
-}
-
 fn new_build(planned: plan::Planned) -> NewBuild {
     let plan::Planned { attr, label, required } = planned;
     NewBuild { id: new_id(), attr, label, required }
@@ -347,21 +274,6 @@ fn new_build(planned: plan::Planned) -> NewBuild {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The name of the GC root of a derivation in flight, as `Store::roots` wants it.
-fn building_root(drv: &DrvPath, trust: Trust) -> String {
-    let prefix = match trust {
-        Trust::Trusted => "building",
-        Trust::Untrusted => "untrusted",
-    };
-    format!("{prefix}-{}", drv.as_str().rsplit('/').next().unwrap_or_default())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "histograms are of floating point numbers")]
-fn measured(elapsed_ms: u64, peak_memory: u64) {
-    metrics::histogram!(telemetry::EVALUATION_SECONDS).record(elapsed_ms as f64 / 1000.0);
-    metrics::histogram!(telemetry::EVALUATION_BYTES).record(peak_memory as f64);
 }
 
 /// An error of the flake, with the key of the policy that asked.

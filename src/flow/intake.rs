@@ -5,18 +5,19 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
-use crate::domain::decide::{self, Admission, Decision, Facts, NewRun, Replay};
+use crate::domain::decide::{self, Act, Admission, Aim, Decision, Facts, NewRun, Reaction, Replay};
 use crate::domain::id::{DeliveryId, RepositoryId};
-use crate::domain::incoming::{Incoming, Repository};
+use crate::domain::incoming::{Comment, Incoming, Press, Repository, Rerun, RerunOf};
 use crate::domain::run::{Approval, Reason, Run, RunState, Skip};
 use crate::domain::verdict::Verdict;
 use crate::flow::ask::Answers;
 use crate::flow::shared::Shared;
 use crate::flow::{Stage, Step, new_id};
 use crate::github::webhook;
-use crate::store::StoreError;
 use crate::store::decide::Decided;
 use crate::store::deliveries::StoredDelivery;
+use crate::store::reactions::NewReaction;
+use crate::store::{Store, StoreError};
 
 /// Decides the deliveries that the webhook accepted.
 pub struct Intake {
@@ -49,23 +50,28 @@ impl Stage for Intake {
         let mut outcomes = Vec::new();
         for delivery in deliveries {
             let read = webhook::read(&delivery.event, &delivery.body);
-            if let Some(subject) = read.as_ref().ok().and_then(subject)
-                && !subjects.insert(subject)
-            {
+            let by_person = read.as_ref().is_ok_and(is_by_person);
+            let subject = read.as_ref().ok().and_then(subject);
+            let is_new = subject.as_ref().is_none_or(|it| !subjects.contains(it));
+            // What a person asks for may concern any run: what was decided before must be seen.
+            if !is_new || by_person {
                 self.commit(&mut outcomes).await?;
                 subjects.clear();
-                subjects.extend(read.as_ref().ok().and_then(self::subject));
             }
+            subjects.extend(subject);
             let outcome = match read {
                 Ok(incoming) => {
                     let (shared, owners) = (&self.shared, &self.owners);
                     let nothing = Answers::default();
                     let decision = decision(shared, owners, &delivery, &incoming, &nothing).await?;
-                    decided(shared, &delivery, decision)
+                    decided(shared, &delivery, &incoming, decision)
                 }
                 Err(error) => Decided::Unreadable { note: error.to_string() },
             };
             outcomes.push((delivery.guid, outcome));
+            if by_person {
+                self.commit(&mut outcomes).await?;
+            }
         }
         self.commit(&mut outcomes).await?;
         Ok(Step::Worked)
@@ -92,6 +98,39 @@ fn subject(incoming: &Incoming) -> Option<(RepositoryId, Reason)> {
     decide::subject(incoming).map(|(repository, reason, _)| (repository.id, reason))
 }
 
+fn is_by_person(incoming: &Incoming) -> bool {
+    match incoming {
+        Incoming::Rerun(_) | Incoming::Press(_) | Incoming::Comment(_) => true,
+        Incoming::Push(_)
+        | Incoming::PullRequest(_)
+        | Incoming::MergeGroup(_)
+        | Incoming::Installation(_)
+        | Incoming::Ignored(_) => false,
+    }
+}
+
+/// What a click or a comment is about.
+async fn aim(store: &Store, incoming: &Incoming) -> Result<Aim, StoreError> {
+    Ok(match incoming {
+        Incoming::Rerun(Rerun { repository, sha, of: RerunOf::Check(check) })
+        | Incoming::Press(Press { repository, sha, check, .. }) => {
+            Aim::Check(store.clicked(repository.id, sha, check).await?)
+        }
+        Incoming::Rerun(Rerun { repository, sha, of: RerunOf::Suite { .. } }) => {
+            Aim::Commit(store.runs_on(repository.id, sha).await?)
+        }
+        Incoming::Comment(Comment { repository, id, number, .. }) => Aim::PullRequest {
+            head: store.head_of(repository.id, *number).await?,
+            seen: store.seen_comment(*id).await?,
+        },
+        Incoming::Push(_)
+        | Incoming::PullRequest(_)
+        | Incoming::MergeGroup(_)
+        | Incoming::Installation(_)
+        | Incoming::Ignored(_) => Aim::Nothing,
+    })
+}
+
 /// Gathers what a decision needs, with what was answered so far, and decides.
 pub(super) async fn decision(
     shared: &Shared,
@@ -108,11 +147,17 @@ pub(super) async fn decision(
     let replay =
         if store.replayed(delivery).await? { Replay::SeenBefore } else { Replay::FirstSeen };
     let (policy, trust) = (answers.policy(), answers.trust());
-    Ok(decide::decide(incoming, &Facts { owners, replay, policy, trust, standing }))
+    let aim = aim(store, incoming).await?;
+    Ok(decide::decide(incoming, &Facts { owners, replay, policy, trust, standing, aim }))
 }
 
 /// A decision as the store carries it out.
-pub(super) fn decided(shared: &Shared, delivery: &StoredDelivery, decision: Decision) -> Decided {
+pub(super) fn decided(
+    shared: &Shared,
+    delivery: &StoredDelivery,
+    incoming: &Incoming,
+    decision: Decision,
+) -> Decided {
     let now = shared.clock.now();
     match decision {
         Decision::Ignore(note) => Decided::Ignore { note },
@@ -138,7 +183,38 @@ pub(super) fn decided(shared: &Shared, delivery: &StoredDelivery, decision: Deci
             Decided::Return { run, occurred_at, supersede }
         }
         Decision::Cancel { runs, by } => Decided::Cancel { runs, by },
+        Decision::Rejudge { run, base, base_branch, occurred_at } => {
+            tracing::info!(run.id = %run, "run {run} is judged against {}", base.short());
+            Decided::Rejudge { run, base, base_branch, occurred_at }
+        }
         Decision::Installation(change) => Decided::Installation(change),
+        Decision::Act { acts, reaction } => {
+            acts.iter().for_each(tell);
+            Decided::Act { acts, reaction: reaction.and_then(|it| owed(incoming, it)) }
+        }
+    }
+}
+
+/// The reaction that a comment is owed.
+fn owed(incoming: &Incoming, reaction: Reaction) -> Option<NewReaction> {
+    let Incoming::Comment(comment) = incoming else { return None };
+    Some(NewReaction { repository: comment.repository.id, comment: comment.id, reaction })
+}
+
+fn tell(act: &Act) {
+    match act {
+        Act::Again(it) => {
+            tracing::info!(run.id = %it.run, "run {} is tested again: {} builds", it.run, it.builds.len());
+        }
+        Act::Approve { run, by } => {
+            tracing::info!(run.id = %run, %by, "run {run} was approved by {by}");
+        }
+        Act::Cancel { run, by } => {
+            tracing::info!(run.id = %run, %by, "run {run} was cancelled by {by}");
+        }
+        Act::Note { run, text, .. } => {
+            tracing::info!(run.id = %run, "a click on run {run} was refused: {text}");
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! - [`intake`]: a delivery, once → a decision → a run; [`ask`] answers what that must know first.
 //! - [`evaluate`]: a run → its builds, evaluated ([`subject`] says of what, [`hosts`] keeps them
-//!   apart).
+//!   apart, `place` looks what Nix has already).
 //! - [`build`]: waiting builds × a free slot → an attempt → an ending.
 //! - [`insight`]: a build that ended well → what changes on its host.
 //! - [`report`]: what is known ≠ what GitHub shows → published.
+//! - [`react`]: comments that were commands are answered.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal.
 pub mod ask;
@@ -16,6 +17,8 @@ pub mod fault;
 pub mod hosts;
 pub mod insight;
 pub mod intake;
+mod place;
+pub mod react;
 pub mod report;
 pub mod shared;
 pub mod source;

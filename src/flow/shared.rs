@@ -47,6 +47,7 @@ pub fn tell_counts(progress: &DashMap<AttemptId, Counts>, view: &mut RunView) {
 pub struct Wakeups {
     pub intake: Arc<Notify>,
     pub ask: Notify,
+    pub react: Notify,
     pub evaluate: Notify,
     pub build: Notify,
     pub report: Notify,
@@ -66,6 +67,7 @@ impl Wakeups {
                 Event::ReportBehind => &self.report,
                 Event::InsightWanted => &self.insight,
                 Event::AttemptUnwanted | Event::RunEnded => &self.cancelled,
+                Event::ReactionOwed => &self.react,
             }
             .notify_waiters();
         }

@@ -72,7 +72,11 @@ impl Finder<'_> {
         let (Reason::PullRequest(_), Some(branch)) = (&run.reason, &run.base_branch) else {
             return Ok(None);
         };
-        let base = self.commits.tip(repository, branch, self.stop).await?;
+        // What was tested of it before stays comparable: the base of then, until all is tested anew.
+        let base = match &run.merge {
+            Some(before) if before.branch == *branch => before.base.clone(),
+            Some(_) | None => self.commits.tip(repository, branch, self.stop).await?,
+        };
         self.commits.fetch(repository, &base, self.stop).await?;
         match self.commits.merge(repository, (&base, &run.sha), self.stop).await? {
             Merged::Commit(commit) => Ok(Some(Merge { commit, branch: branch.clone(), base })),

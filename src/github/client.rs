@@ -182,16 +182,27 @@ impl Github {
     }
 
     /// A call that reports, through an installation and in one repository.
-    ///
-    /// A refused token is replaced once; one that is seconds old is given time to become known.
-    /// Neither can double an effect: GitHub did nothing.
     pub(super) async fn as_reporter(
         &self,
         installation: InstallationId,
         repository: RepositoryId,
         call: Call,
     ) -> Result<Answer, GithubError> {
-        let key = TokenKey { purpose: Purpose::Report, installation, repository };
+        self.through(Purpose::Report, installation, repository, call).await
+    }
+
+    /// A call for one purpose, through an installation and in one repository.
+    ///
+    /// A refused token is replaced once; one that is seconds old is given time to become known.
+    /// Neither can double an effect: GitHub did nothing.
+    pub(super) async fn through(
+        &self,
+        purpose: Purpose,
+        installation: InstallationId,
+        repository: RepositoryId,
+        call: Call,
+    ) -> Result<Answer, GithubError> {
+        let key = TokenKey { purpose, installation, repository };
         let mut lag = LAG_PAUSES.iter();
         let mut replaced = false;
         loop {

@@ -1,11 +1,12 @@
-//! What an account may do in a repository.
+//! What an account may do in a repository, and the answer to its comment.
 use http::Method;
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::domain::decide::Permission;
+use crate::domain::decide::{Permission, Reaction};
 use crate::domain::id::Login;
 use crate::domain::incoming::Repository;
-use crate::github::client::{Call, Github, GithubError};
+use crate::github::client::{Call, Github, GithubError, Purpose};
 
 impl Github {
     /// What an account may do in a repository, asked at this moment.
@@ -40,5 +41,25 @@ impl Github {
             // `none`, and whatever comes after us: it grants nothing that we know of.
             _ => Permission::None,
         })
+    }
+    /// Acknowledges a comment.
+    ///
+    /// # Errors
+    /// On any failure; it is safe to call again, GitHub keeps one reaction of a kind.
+    pub async fn react(
+        &self,
+        repository: &Repository,
+        comment: i64,
+        reaction: Reaction,
+    ) -> Result<(), GithubError> {
+        let Repository { id, owner, name, installation, .. } = repository;
+        let call = Call {
+            operation: "react",
+            about: format!("react to a comment in {owner}/{name}"),
+            method: Method::POST,
+            path: format!("/repos/{owner}/{name}/issues/comments/{comment}/reactions"),
+            body: Some(json!({ "content": reaction.content() })),
+        };
+        self.through(Purpose::React, *installation, *id, call).await.map(drop)
     }
 }

@@ -1,4 +1,6 @@
 //! A stored delivery, understood in full.
+mod people;
+
 use std::str::FromStr;
 
 use crate::domain::Timestamp;
@@ -8,7 +10,7 @@ use crate::domain::incoming::{
     PullRequest, Push, PushTarget, Repository, Visibility,
 };
 use crate::github::webhook::shown;
-use crate::github::{MERGE_GROUP, PULL_REQUEST, PUSH, wire};
+use crate::github::{ISSUE_COMMENT, MERGE_GROUP, PULL_REQUEST, PUSH, wire};
 
 /// Branches on which a merge queue tries its groups; they come and go by themselves.
 const MERGE_QUEUE: &str = "refs/heads/gh-readonly-queue/";
@@ -32,6 +34,9 @@ pub fn read(event: &str, body: &[u8]) -> Result<Incoming, Unreadable> {
         PUSH => parse(body).and_then(push),
         PULL_REQUEST => parse(body).and_then(pull_request),
         MERGE_GROUP => parse(body).and_then(merge_group),
+        "check_run" => parse(body).and_then(people::check_run),
+        "check_suite" => parse(body).and_then(|event| people::check_suite(&event)),
+        ISSUE_COMMENT => parse(body).and_then(people::comment),
         "installation" => parse(body).map(|change| installation(&change)),
         other => Ok(Incoming::Ignored(format!("event `{}` is not acted on", shown(other)))),
     };

@@ -12,7 +12,7 @@ use crate::config::Sealed;
 use crate::domain::Timestamp;
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::github::error::GithubError;
-use crate::github::{FETCH_PERMISSIONS, REPORT_PERMISSIONS};
+use crate::github::{FETCH_PERMISSIONS, REACT_PERMISSIONS, REPORT_PERMISSIONS};
 
 /// A token is replaced this long before GitHub lets it expire, so that none expires in use.
 const SPARE_MS: i64 = 5 * 60 * 1000;
@@ -31,6 +31,8 @@ pub enum Purpose {
     Report,
     /// Git.
     Fetch,
+    /// Reactions to comments.
+    React,
 }
 
 impl Purpose {
@@ -38,6 +40,7 @@ impl Purpose {
         match self {
             Self::Report => REPORT_PERMISSIONS,
             Self::Fetch => FETCH_PERMISSIONS,
+            Self::React => REACT_PERMISSIONS,
         }
     }
 }

@@ -5,8 +5,9 @@
 //! [`read`] understands a stored delivery in full. Headers are not signed: the event's name is
 //! only ever compared and shown, shortened and escaped.
 use crate::domain::id::{InstallationId, RepositoryId};
-use crate::github::wire::{ChangesGlance, CheckGlance, Glance};
-use crate::github::{MERGE_GROUP, PULL_REQUEST, PUSH};
+use crate::domain::incoming::Command;
+use crate::github::wire::{ChangesGlance, CheckGlance, CommentGlance, Glance};
+use crate::github::{ISSUE_COMMENT, MERGE_GROUP, PULL_REQUEST, PUSH};
 
 pub use crate::github::read::{Unreadable, read};
 pub use crate::github::signature::{Secrets, Unverified, VerifiedBody};
@@ -101,6 +102,13 @@ fn wanted(event: &str, action: Option<&str>, body: &[u8], app_id: u64) -> Dispos
         ("check_run" | "check_suite", Some("created" | "completed")) if is_ours(body, app_id) => {
             Disposition::Echo
         }
+        ("check_run", Some("rerequested" | "requested_action"))
+        | ("check_suite", Some("rerequested"))
+            if is_ours(body, app_id) =>
+        {
+            Disposition::Act
+        }
+        (ISSUE_COMMENT, Some("created")) => commented(body),
         (_, action) => Disposition::Ignore(reason(event, action)),
     }
 }
@@ -112,17 +120,17 @@ fn reason(event: &str, action: Option<&str>) -> String {
         None => shown(event),
     };
     match (event, action) {
-        ("check_run" | "check_suite", Some("rerequested")) => {
-            format!("{name}: a re-run is not acted on in this version")
-        }
-        ("check_run", Some("requested_action")) => {
-            format!("{name}: buttons are not acted on in this version")
-        }
         ("check_suite", Some("requested")) => {
             format!("{name}: the push or pull request itself is acted on")
         }
-        ("check_run" | "check_suite", Some("created" | "completed")) => {
+        (
+            "check_run" | "check_suite",
+            Some("created" | "completed" | "rerequested" | "requested_action"),
+        ) => {
             format!("{name}: a check of another App")
+        }
+        (ISSUE_COMMENT, Some("edited" | "deleted" | "pinned" | "unpinned")) => {
+            format!("{name}: only new comments are read")
         }
         ("installation_repositories", Some("added" | "removed"))
         | ("github_app_authorization", Some("revoked")) => format!("{name}: nothing to do"),
@@ -136,6 +144,7 @@ fn reason(event: &str, action: Option<&str>) -> String {
             | "check_run"
             | "check_suite"
             | MERGE_GROUP
+            | ISSUE_COMMENT
             | "github_app_authorization",
             Some(action),
         ) => format!("unknown action `{}` of event `{}`", shown(action), shown(event)),
@@ -146,6 +155,7 @@ fn reason(event: &str, action: Option<&str>) -> String {
             | "check_run"
             | "check_suite"
             | MERGE_GROUP
+            | ISSUE_COMMENT
             | "github_app_authorization",
             None,
         ) => format!("event `{}` without an action", shown(event)),
@@ -184,6 +194,24 @@ fn edited(body: &[u8]) -> Disposition {
             shown(&error.to_string())
         )),
     }
+}
+
+/// People comment often and give orders rarely.
+fn commented(body: &[u8]) -> Disposition {
+    let ignore = |why: &str| Disposition::Ignore(format!("issue_comment.created: {why}"));
+    let CommentGlance { issue, comment } = match serde_json::from_slice(body) {
+        Ok(glance) => glance,
+        Err(error) => return ignore(&format!("cannot be read: {}", shown(&error.to_string()))),
+    };
+    let Some(comment) = comment else { return ignore("no `comment` in it") };
+    let is_bot = comment.user.and_then(|it| it.kind).is_some_and(|kind| kind == "Bot");
+    if Command::read(&comment.body.unwrap_or_default()).is_none() {
+        return ignore("not a command");
+    }
+    if issue.and_then(|it| it.pull_request).is_none() {
+        return ignore("not on a pull request");
+    }
+    if is_bot { ignore("bots give no commands") } else { Disposition::Act }
 }
 
 fn is_ours(body: &[u8], app_id: u64) -> bool {
@@ -318,8 +346,11 @@ mod tests {
                 let theirs = ignored(kind, &check(kind, action, APP + 1));
                 assert!(theirs.ends_with("a check of another App"), "{theirs}");
             }
+            // What is asked of ours is looked at further.
             let rerun = ignored(kind, &check(kind, "rerequested", APP));
-            assert!(rerun.ends_with("a re-run is not acted on in this version"), "{rerun}");
+            assert!(rerun.contains("no `installation`"), "{rerun}");
+            let theirs = ignored(kind, &check(kind, "rerequested", APP + 1));
+            assert!(theirs.ends_with("a check of another App"), "{theirs}");
         }
     }
 }

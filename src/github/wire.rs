@@ -184,3 +184,94 @@ pub(super) enum Moment {
     Seconds(i64),
     Iso(String),
 }
+
+/// `check_run`.
+#[derive(Debug, Deserialize)]
+pub(super) struct CheckRunEvent<'a> {
+    pub(super) check_run: CheckRun,
+    pub(super) requested_action: Option<RequestedAction>,
+    pub(super) sender: Option<User>,
+    #[serde(borrow)]
+    pub(super) repository: Repository<'a>,
+    pub(super) installation: Option<Installation>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CheckRun {
+    pub(super) name: String,
+    pub(super) head_sha: String,
+    pub(super) external_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RequestedAction {
+    pub(super) identifier: String,
+}
+
+/// `check_suite`.
+#[derive(Debug, Deserialize)]
+pub(super) struct CheckSuiteEvent<'a> {
+    pub(super) check_suite: CheckSuite,
+    #[serde(borrow)]
+    pub(super) repository: Repository<'a>,
+    pub(super) installation: Option<Installation>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CheckSuite {
+    pub(super) head_sha: String,
+    pub(super) updated_at: Option<Moment>,
+}
+
+/// `issue_comment`.
+#[derive(Debug, Deserialize)]
+pub(super) struct CommentEvent<'a> {
+    pub(super) issue: Issue,
+    pub(super) comment: IssueComment,
+    #[serde(borrow)]
+    pub(super) repository: Repository<'a>,
+    pub(super) installation: Option<Installation>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Issue {
+    pub(super) number: i64,
+}
+
+/// A comment; `user` is null when the account has been deleted.
+#[derive(Debug, Deserialize)]
+pub(super) struct IssueComment {
+    pub(super) id: i64,
+    pub(super) body: Option<String>,
+    pub(super) user: Option<User>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct User {
+    pub(super) login: String,
+}
+
+/// What tells a command to us from the comments that people write.
+#[derive(Debug, Deserialize)]
+pub(super) struct CommentGlance {
+    pub(super) issue: Option<IssueGlance>,
+    pub(super) comment: Option<CommentBody>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct IssueGlance {
+    /// There of a pull request alone.
+    pub(super) pull_request: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CommentBody {
+    pub(super) body: Option<String>,
+    pub(super) user: Option<UserGlance>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct UserGlance {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+}

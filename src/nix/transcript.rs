@@ -335,6 +335,7 @@ mod tests {
             timeout: Duration::from_secs(100),
             silence: Duration::from_secs(20),
             jobs: 1,
+            mode: crate::nix::worker::Mode::Normal,
         };
         let mut ignore = |_: Progress<'_>| ();
         let mut it = Transcript::new(vec![Wanted { derivation, log }], limits, &mut ignore);

@@ -2,6 +2,7 @@
 //!
 //! A status for every derivation, live log lines with the derivation they belong to, and limits
 //! that work: none of it can be had from `nix build`. The same protocol runs over ssh.
+mod limits;
 mod paths;
 
 use std::collections::HashSet;
@@ -11,7 +12,6 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::config;
 use crate::domain::id::{DrvPath, StorePath};
 use crate::nix::Nix;
 use crate::nix::connection::{Connection, plain};
@@ -20,6 +20,8 @@ pub use crate::nix::status::{BuildResult, Status};
 use crate::nix::tree::Tree;
 use crate::nix::wire::{self, Cursor, Request, Unreadable};
 pub use crate::nix::worker::paths::{Fetched, PathInfo};
+
+pub use limits::{BuildLimits, Mode};
 
 /// A daemon that has nothing to wait for answers a small question within this time.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -63,24 +65,6 @@ pub enum WorkerError {
     TooOld { found: String },
     #[error("nix-daemon did not answer within {} s", .0.as_secs())]
     Silent(Duration),
-}
-
-/// What a build may take.
-#[derive(Clone, Copy, Debug)]
-pub struct BuildLimits {
-    /// Wall time of one derivation.
-    pub timeout: Duration,
-    /// Time without a log line of one derivation.
-    pub silence: Duration,
-    /// Derivations at once.
-    pub jobs: u64,
-}
-
-impl From<&config::Nix> for BuildLimits {
-    /// One derivation at a time: a worker is one slot of its builder.
-    fn from(config: &config::Nix) -> Self {
-        Self { timeout: config.build_timeout, silence: config.silence_timeout, jobs: 1 }
-    }
 }
 
 /// What a daemon tells while it builds.
@@ -217,7 +201,7 @@ impl Worker {
         let request = Request::default()
             .number(operation::BUILD_PATHS_WITH_RESULTS)
             .texts(drvs.iter().map(|it| format!("{it}!*")))
-            .number(0);
+            .number(limits.mode.number());
         self.ask(&options(limits), |_| Ok(())).await?;
         self.begin()?;
         self.connection.send(&request).await?;

@@ -8,7 +8,7 @@ use sqlx::Row;
 
 use crate::domain::Timestamp;
 use crate::domain::build::{
-    Attempted, Build, BuildState, Ending, MOST_ATTEMPTS, Waiting, retry_delay_ms,
+    Attempted, Build, BuildState, Ending, MOST_ATTEMPTS, Rebuild, Waiting, retry_delay_ms,
 };
 use crate::domain::id::{AttemptId, DrvPath, RunId};
 use crate::domain::run::Run;
@@ -60,7 +60,12 @@ impl Store {
         let mut ledger = Ledger::new(now);
         let mut claims = Vec::new();
         for (drv, attempt) in wanted {
-            let builds = waiting_for(&mut tx, drv).await?;
+            let mut builds = waiting_for(&mut tx, drv).await?;
+            if wanted.len() > 1 {
+                // Nix builds a whole operation anew, or none of it.
+                builds.retain(|it| it.rebuild == Rebuild::IfMissing);
+            }
+            let rebuild = builds.iter().map(|it| it.rebuild).max().unwrap_or(Rebuild::IfMissing);
             let Some(derivation) = builds.first().and_then(|it| it.state.derivation()).cloned()
             else {
                 continue;
@@ -72,7 +77,7 @@ impl Store {
                 ledger.build(&mut tx, build, BuildStep::Start(attempt.clone())).await?;
             }
             let attempt = attempt.clone();
-            claims.push(AttemptClaim { attempt, derivation, lease_ms, started_at: now });
+            claims.push(AttemptClaim { attempt, derivation, rebuild, lease_ms, started_at: now });
         }
         let moved = ledger.close(&mut tx).await?;
         tx.commit().await?;
@@ -321,7 +326,7 @@ async fn waiting_anyhow(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Vec<Bui
     let found = sqlx::query(concat!(
         "SELECT ",
         build_columns!(),
-        " FROM build b WHERE b.drv = $1 AND b.state = 'waiting'"
+        " FROM build b WHERE b.drv = $1 AND b.state = 'waiting' AND b.rebuild = 'if_missing'"
     ))
     .bind(drv.as_str())
     .fetch_all(tx)

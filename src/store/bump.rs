@@ -195,6 +195,53 @@ async fn bump_gate_progress(tx: &mut AnyConnection, run: &RunId, now: Timestamp)
     Ok(())
 }
 
+/// The check run that shows a report is history: the next one is its successor, whatever it says,
+/// and is shown however many hosts the run has, since the old one is seen until then.
+macro_rules! renew {
+    ($where:literal) => {
+        concat!(
+            "UPDATE report SET serial = serial + 1, \
+             asked = CASE WHEN github_id IS NULL AND node_id IS NULL THEN asked ELSE 1 END, \
+             github_id = NULL, node_id = NULL, annotations = NULL, shown_status = NULL, \
+             shown_digest = NULL, times_shown = 0, tries = 0 WHERE ",
+            $where
+        )
+    };
+}
+
+/// A host's check is shown anew.
+pub(super) async fn renew_host(tx: &mut AnyConnection, build: &BuildId) -> Result<()> {
+    sqlx::query(renew!("build_id = $1")).bind(build.as_str()).execute(tx).await?;
+    Ok(())
+}
+
+/// A run's gate is shown anew.
+pub(super) async fn renew_gate(tx: &mut AnyConnection, run: &RunId) -> Result<()> {
+    let text = renew!("run_id = $1 AND kind = 'gate'");
+    sqlx::query(text).bind(run.as_str()).execute(tx).await?;
+    Ok(())
+}
+
+/// The buttons on a failed host's check depend on whether its run is open.
+pub(super) async fn bump_failed_hosts(
+    tx: &mut AnyConnection,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<()> {
+    let (rank, at) = host_pace(Pace::Progress, now);
+    let text = bump!(
+        "$4",
+        "run_id = $1 AND kind = 'host' AND build_id IN (SELECT b.id FROM build b \
+         WHERE b.run_id = $1 AND b.state = 'ended' AND b.ending NOT LIKE '{\"ending\":\"built\"%' \
+         AND b.ending NOT LIKE '{\"ending\":\"reused\"%' \
+         AND b.ending NOT LIKE '{\"ending\":\"superseded\"%' \
+         AND b.ending NOT LIKE '{\"ending\":\"skipped\"%' \
+         AND b.ending NOT LIKE '{\"ending\":\"cancelled\"%')"
+    );
+    sqlx::query(text).bind(run.as_str()).bind(now.0).bind(rank).bind(at.0).execute(tx).await?;
+    Ok(())
+}
+
 /// The gate and the commit status of a new run: they go before everything but endings.
 pub(super) async fn create_for_run(
     tx: &mut AnyConnection,

@@ -1,6 +1,6 @@
 //! Proof that this process owns a piece of work. Only the store makes a claim.
 use crate::domain::Timestamp;
-use crate::domain::build::Derivation;
+use crate::domain::build::{Derivation, Rebuild};
 use crate::domain::id::{AttemptId, DrvPath, RunId};
 
 /// The right to evaluate a run, until its lease ends unless it is renewed.
@@ -28,6 +28,7 @@ impl RunClaim {
 pub struct AttemptClaim {
     pub(super) attempt: AttemptId,
     pub(super) derivation: Derivation,
+    pub(super) rebuild: Rebuild,
     pub(super) lease_ms: i64,
     pub(super) started_at: Timestamp,
 }
@@ -46,6 +47,11 @@ impl AttemptClaim {
     /// The path of what is to be realised.
     pub fn drv(&self) -> &DrvPath {
         &self.derivation.path
+    }
+
+    /// Whether it is realised although it may be valid.
+    pub fn rebuild(&self) -> Rebuild {
+        self.rebuild
     }
 
     /// When the claim was made.

@@ -2,18 +2,19 @@
 use sqlx::AnyConnection;
 
 use crate::domain::Timestamp;
-use crate::domain::build::{Build, BuildState, Ending};
-use crate::domain::decide::Standing;
+use crate::domain::build::Ending;
+use crate::domain::decide::{Act, Standing};
 use crate::domain::id::{Branch, CommitSha, DeliveryId, NodeId, RepositoryId, RunId};
 use crate::domain::incoming::{InstallationChange, InstallationStanding, Repository};
 use crate::domain::run::{Reason, Run, RunState};
-use crate::domain::verdict::{Verdict, judge};
+use crate::domain::verdict::Verdict;
 use crate::store::Store;
-use crate::store::base;
 use crate::store::bump;
 use crate::store::deliveries::DeliveryState;
 use crate::store::error::Result;
-use crate::store::moves::{BuildStep, Event, Ledger, Moved, RunStep, builds_of, run_by_id};
+use crate::store::moves::{Event, Ledger, Moved, RunStep, builds_of, run_by_id};
+use crate::store::people;
+use crate::store::reactions::{self, NewReaction};
 use crate::store::rows::{self, run_columns};
 
 /// A decision, as the store carries it out.
@@ -34,8 +35,12 @@ pub enum Decided {
     Return { run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
     /// Runs that nobody wants any more; the text follows "cancelled by".
     Cancel { runs: Vec<RunId>, by: String },
+    /// A run is judged anew against another base.
+    Rejudge { run: RunId, base: CommitSha, base_branch: Option<Branch>, occurred_at: Timestamp },
     /// The App's installation changed.
     Installation(InstallationChange),
+    /// What somebody asked for, and the reaction that their comment is owed.
+    Act { acts: Vec<Act>, reaction: Option<NewReaction> },
 }
 
 impl Store {
@@ -130,6 +135,8 @@ async fn settle(
         | Decided::Revive { .. }
         | Decided::Return { .. }
         | Decided::Cancel { .. }
+        | Decided::Rejudge { .. }
+        | Decided::Act { .. }
         | Decided::Installation(_) => (DeliveryState::Decided, None, now),
     };
     let done = sqlx::query(
@@ -187,9 +194,26 @@ async fn carry_out(
             for run in &runs {
                 let (ending, verdict) =
                     (Ending::Cancelled { by: by.clone() }, Verdict::Cancelled { by: by.clone() });
-                stop(tx, ledger, run, (ending, verdict)).await?;
+                people::stop(tx, ledger, run, (ending, verdict)).await?;
             }
             Ok(())
+        }
+        Decided::Rejudge { run, base, base_branch, occurred_at } => {
+            people::rejudge(tx, ledger, &run, (&base, base_branch.as_ref())).await?;
+            became_head(tx, &run, occurred_at).await
+        }
+        Decided::Act { acts, reaction } => {
+            for act in acts {
+                people::carry_out(tx, ledger, act).await?;
+            }
+            match reaction {
+                Some(owed) => {
+                    reactions::owe(tx, owed, now).await?;
+                    ledger.note(Event::ReactionOwed);
+                    Ok(())
+                }
+                None => Ok(()),
+            }
         }
         Decided::Installation(change) => changed(tx, ledger, change, now).await,
     }
@@ -268,40 +292,7 @@ async fn superseded(
     by: &CommitSha,
 ) -> Result<()> {
     let ending = Ending::Superseded { by: by.clone() };
-    stop(tx, ledger, id, (ending, Verdict::Superseded { by: by.clone() })).await
-}
-
-/// Whatever is open of a run ends like this. A verdict that has fallen stays.
-async fn stop(
-    tx: &mut AnyConnection,
-    ledger: &mut Ledger,
-    id: &RunId,
-    (ending, verdict): (Ending, Verdict),
-) -> Result<()> {
-    let run = run_by_id(tx, id).await?;
-    let builds = builds_of(tx, id).await?;
-    let fallen = match &run.state {
-        RunState::Building { .. } => {
-            let against = base::against(tx, &run).await?;
-            judge(run.problem.as_ref(), &builds, &against)
-        }
-        RunState::AwaitingApproval
-        | RunState::Requested
-        | RunState::Evaluating { .. }
-        | RunState::Ended { .. } => None,
-    };
-    for build in builds.into_iter().filter(is_open) {
-        ledger.build(tx, build, BuildStep::End(ending.clone())).await?;
-    }
-    if run.state.is_open() {
-        let verdict = fallen.unwrap_or(verdict);
-        ledger.run(tx, run, RunStep::End(verdict)).await?;
-    }
-    Ok(())
-}
-
-fn is_open(build: &Build) -> bool {
-    !matches!(build.state, BuildState::Ended { .. })
+    people::stop(tx, ledger, id, (ending, Verdict::Superseded { by: by.clone() })).await
 }
 
 /// The run and its superseded builds begin again; gives the run's commit.

@@ -11,6 +11,7 @@
 //! - [`facts`]: what is known before a run is planned.
 //! - [`runs`]: a run is claimed, listed and evaluated.
 //! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised.
+//! - `people`: what people ask about and what comes of it; [`reactions`]: the answers to comments.
 //! - [`reports`]: what GitHub shows compared with what is known; `bump`: how soon it must;
 //!   [`worth`]: how much of a run it is shown.
 //! - [`sweep`]: lost claims, old rows, numbers, garbage collector roots.
@@ -35,7 +36,9 @@ mod memory;
 mod moves;
 mod open;
 pub mod outlook;
+mod people;
 pub mod queue;
+pub mod reactions;
 pub mod reports;
 mod rows;
 pub mod runs;

@@ -1,4 +1,7 @@
 //! The one place that writes a life's new state, and notes who must hear of it.
+mod relisted;
+mod written;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AnyConnection;
@@ -12,6 +15,7 @@ use crate::store::base;
 use crate::store::bump::{self, Pace};
 use crate::store::error::{Result, StoreError};
 use crate::store::insights::{self, Outlook};
+use crate::store::moves::written::{save_build, save_run};
 use crate::store::rows::{self, build_columns, run_columns};
 
 /// Something that a stage waits for.
@@ -27,8 +31,11 @@ pub enum Event {
     InsightWanted,
     /// An attempt that runs may have lost its last build.
     AttemptUnwanted,
-    /// A run that may be under evaluation has ended: the evaluation is to be stopped.
+    /// A run that may be under evaluation has ended or begins again: the evaluation is to be
+    /// stopped.
     RunEnded,
+    /// A comment is owed a reaction.
+    ReactionOwed,
 }
 
 /// What a method of the store has moved, for the flow's wakeups.
@@ -73,6 +80,11 @@ pub(super) enum RunStep {
     Evaluated,
     End(Verdict),
     Revive,
+    /// Somebody asked for it.
+    Again,
+    /// Its base changed.
+    Rejudge,
+    Approve,
 }
 
 /// The moves of one transaction. [`Ledger::close`] draws the consequences: runs whose last
@@ -185,20 +197,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// A superseded build is listed anew.
-    pub(super) async fn revive(&mut self, tx: &mut AnyConnection, build: Build) -> Result<()> {
-        build.state.revive()?;
-        sqlx::query(
-            "UPDATE build SET state = 'listed', since = $2, system = NULL, drv = NULL, \
-             derivation = NULL, waiting = NULL, held = 0, not_before = 0, attempt_id = NULL, \
-             ending = NULL, ended_at = NULL WHERE id = $1",
-        )
-        .bind(build.id.as_str())
-        .bind(self.now.0)
-        .execute(&mut *tx)
-        .await?;
-        self.builds.insert(build.id, Pace::Revived);
-        Ok(())
+    /// A host's check says something new at once.
+    pub(super) fn show_host(&mut self, build: &BuildId) {
+        self.builds.insert(build.clone(), Pace::Decided);
     }
 
     /// Moves a run and writes its new state.
@@ -210,11 +211,15 @@ impl Ledger {
     ) -> Result<Run> {
         let now = self.now;
         let was_skipped = is_skipped(&run.state);
+        let is_quiet = matches!(step, RunStep::Rejudge);
+        let was_open = run.state.is_open();
         let (state, _) = match step {
             RunStep::Evaluate => run.state.evaluate(now),
             RunStep::Evaluated => run.state.evaluated(now),
             RunStep::End(verdict) => run.state.end(verdict, now),
             RunStep::Revive => run.state.revive(&run.approval),
+            RunStep::Again | RunStep::Rejudge => Ok(RunState::again(&run.approval)),
+            RunStep::Approve => run.state.approve(),
         }?;
         if was_skipped {
             overrule_skip(tx, &run.id).await?;
@@ -222,21 +227,28 @@ impl Ledger {
         run.state = state;
         save_run(tx, &run, now).await?;
         let pace = match &run.state {
+            // What was judged before is shown until it is judged anew.
+            RunState::Requested if is_quiet => {
+                self.note(Event::RunRequested);
+                Pace::Progress
+            }
             RunState::Requested => {
                 self.note(Event::RunRequested);
                 Pace::Revived
             }
+            RunState::AwaitingApproval => Pace::Revived,
             RunState::Ended { .. } => {
                 self.note(Event::RunEnded);
                 self.answered.insert(run.id.clone());
                 self.ended.insert(run.id.clone());
                 Pace::Decided
             }
-            RunState::AwaitingApproval
-            | RunState::Evaluating { .. }
-            | RunState::Building { .. } => Pace::Progress,
+            RunState::Evaluating { .. } | RunState::Building { .. } => Pace::Progress,
         };
         self.touch(&run.id, pace);
+        if was_open != run.state.is_open() {
+            bump::bump_failed_hosts(tx, &run.id, now).await?;
+        }
         Ok(run)
     }
 
@@ -331,69 +343,4 @@ pub(super) async fn builds_of(tx: &mut AnyConnection, run: &RunId) -> Result<Vec
     .fetch_all(tx)
     .await?;
     found.iter().map(rows::build).collect()
-}
-
-async fn save_build(tx: &mut AnyConnection, build: &Build, now: Timestamp) -> Result<()> {
-    let mut waiting = None;
-    let mut held = (0, Timestamp(0));
-    let mut attempt = None;
-    let mut ending = None;
-    let mut new_derivation = None;
-    match &build.state {
-        BuildState::Listed { .. } => {}
-        BuildState::Waiting { derivation, for_what, .. } => {
-            waiting = Some(rows::to_json(for_what)?);
-            held = rows::held_until(for_what);
-            new_derivation = Some(derivation);
-        }
-        BuildState::Building { attempt: id, .. } => attempt = Some(id.as_str()),
-        BuildState::Ended { derivation, ending: how, .. } => {
-            ending = Some(rows::to_json(how)?);
-            new_derivation = derivation.as_ref();
-        }
-    }
-    let ended_at = ending.is_some().then_some(now.0);
-    sqlx::query(
-        "UPDATE build SET state = $2, since = $3, system = COALESCE($4, system), \
-         drv = COALESCE($5, drv), derivation = COALESCE($6, derivation), waiting = $7, held = $8, \
-         not_before = $9, attempts = $10, attempt_id = COALESCE($11, attempt_id), ending = $12, \
-         ended_at = $13 WHERE id = $1",
-    )
-    .bind(build.id.as_str())
-    .bind(build.state.name())
-    .bind(now.0)
-    .bind(new_derivation.map(|it| it.system.as_str()))
-    .bind(new_derivation.map(|it| it.path.as_str()))
-    .bind(new_derivation.map(rows::to_json).transpose()?)
-    .bind(waiting)
-    .bind(held.0)
-    .bind(held.1.0)
-    .bind(i64::from(build.attempts))
-    .bind(attempt)
-    .bind(ending)
-    .bind(ended_at)
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-async fn save_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result<()> {
-    let verdict = match &run.state {
-        RunState::Ended { verdict, .. } => Some(rows::to_json(verdict)?),
-        RunState::AwaitingApproval
-        | RunState::Requested
-        | RunState::Evaluating { .. }
-        | RunState::Building { .. } => None,
-    };
-    sqlx::query(
-        "UPDATE run SET state = $2, state_at = $3, verdict = $4, waits = NULL, not_before = 0 \
-         WHERE id = $1",
-    )
-    .bind(run.id.as_str())
-    .bind(run.state.name())
-    .bind(now.0)
-    .bind(verdict)
-    .execute(tx)
-    .await?;
-    Ok(())
 }

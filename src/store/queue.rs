@@ -3,7 +3,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::domain::Timestamp;
-use crate::domain::build::{Build, BuildState, Derivation, Required, Waiting};
+use crate::domain::build::{Build, BuildState, Derivation, Rebuild, Required, Waiting};
 use crate::domain::id::{BuildId, DrvPath, RunId};
 use crate::store::Store;
 use crate::store::error::{Result, StoreError};
@@ -24,6 +24,7 @@ pub struct Candidate {
     pub created_at: Timestamp,
     /// Its place among its run's builds: the n-th builds of all runs are peers.
     pub rank: i64,
+    pub rebuild: Rebuild,
     /// How long its last build took.
     pub expected_ms: Option<i64>,
 }
@@ -105,7 +106,7 @@ impl Store {
 /// Along the index `build_queue`, so that the ten thousandth waiting build costs nothing.
 const CANDIDATES: &str = concat!(
     "SELECT b.id AS id, b.run_id AS run_id, b.drv AS drv, b.derivation AS derivation, \
-     b.required AS required, b.rank AS rank, r.created_at AS created_at, \
+     b.required AS required, b.rank AS rank, b.rebuild AS rebuild, r.created_at AS created_at, \
      (SELECT m.build_ms FROM memory m WHERE m.repository_id = r.repository_id \
      AND m.attr_key = b.attr_key) AS expected_ms \
      FROM build b JOIN run r ON r.id = b.run_id JOIN repository p ON p.id = r.repository_id \
@@ -126,6 +127,7 @@ fn candidate(row: &AnyRow) -> Result<Candidate> {
         required: rows::required(row, "required")?,
         created_at: rows::time(row, "created_at")?,
         rank: row.try_get("rank")?,
+        rebuild: rows::rebuild(row, "rebuild")?,
         expected_ms: row.try_get("expected_ms")?,
     })
 }

@@ -278,6 +278,13 @@ pub(super) fn approval_name(approval: &Approval) -> (&'static str, Option<&str>)
     }
 }
 
+pub(super) fn rebuild_name(rebuild: Rebuild) -> &'static str {
+    match rebuild {
+        Rebuild::IfMissing => "if_missing",
+        Rebuild::FromScratch => "from_scratch",
+    }
+}
+
 pub(super) fn rebuild(row: &AnyRow, column: &str) -> Result<Rebuild> {
     match row.try_get::<&str, _>(column)? {
         "if_missing" => Ok(Rebuild::IfMissing),

@@ -5,7 +5,9 @@ use sqlx::Row;
 
 use crate::domain::Timestamp;
 use crate::domain::base::ExistingFailures;
-use crate::domain::build::{Build, BuildState, Derivation, Ending, Required, Waiting, Warning};
+use crate::domain::build::{
+    Build, BuildState, Derivation, Ending, Rebuild, Required, Waiting, Warning,
+};
 use crate::domain::id::{AttemptId, AttrPath, BuildId, DrvPath};
 use crate::domain::plan::Known;
 use crate::domain::run::{Merge, Run};
@@ -360,7 +362,11 @@ async fn settle(
             ledger.build(tx, build, BuildStep::Reuse(derivation)).await?;
         }
         Outcome::Wait(derivation, for_what) => {
-            let running = running_attempt(tx, &derivation.path).await?;
+            // An attempt that began before proves nothing about a build from scratch.
+            let running = match build.rebuild {
+                Rebuild::IfMissing => running_attempt(tx, &derivation.path).await?,
+                Rebuild::FromScratch => None,
+            };
             let build = ledger.build(tx, build, BuildStep::Wait(derivation, for_what)).await?;
             if let Some(attempt) = running {
                 ledger.build(tx, build, BuildStep::Start(attempt)).await?;

@@ -102,6 +102,10 @@ impl Store {
              AND NOT EXISTS (SELECT 1 FROM build b WHERE b.run_id = r.id AND b.state <> 'ended') \
              ORDER BY r.created_at, r.id LIMIT 20)";
         let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM reaction WHERE changed_at < $1 AND state <> 'owed'")
+            .bind(before.0)
+            .execute(&mut *tx)
+            .await?;
         for table in ["report", "insight", "build", "run"] {
             let key = if table == "run" { "id" } else { "run_id" };
             let text = format!("DELETE FROM {table} WHERE {key} IN {OLD}");

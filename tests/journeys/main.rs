@@ -11,10 +11,12 @@ mod limits;
 mod merge_queue;
 mod merges;
 mod pages;
+mod people;
 mod postgres;
 mod pull_requests;
 mod pushes;
 mod repositories;
+mod reruns;
 #[path = "../store/postgres.rs"]
 mod server;
 mod skips;

@@ -29,6 +29,7 @@ mod deciding;
 mod insights;
 mod intake;
 mod opening;
+mod people;
 mod postgres;
 mod reports;
 mod trust;

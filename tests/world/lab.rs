@@ -8,7 +8,7 @@ use fleetcheck::domain::build::{Attempted, BuildFailure, Derivation, Ending, Tim
 use fleetcheck::domain::id::{AttemptId, DrvPath};
 use fleetcheck::nix::log::LogStore;
 use fleetcheck::nix::realise::{Progress, Wanted, realise};
-use fleetcheck::nix::worker::{BuildLimits, Worker};
+use fleetcheck::nix::worker::{BuildLimits, Mode, Worker};
 use tokio_util::sync::CancellationToken;
 
 use crate::nix::TestNix;
@@ -48,6 +48,7 @@ impl Lab {
             timeout: Duration::from_mins(1),
             silence: Duration::from_mins(1),
             jobs: 4,
+            mode: Mode::Normal,
         };
         let worker = Worker::start(&nix.nix()).await.unwrap();
         let logs = LogStore::new(nix.directory());

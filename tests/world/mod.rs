@@ -7,6 +7,7 @@ pub mod github;
 pub mod hold;
 #[path = "nix.rs"]
 pub mod nix;
+pub mod people;
 pub mod processes;
 mod settings;
 pub mod system;

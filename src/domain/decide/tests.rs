@@ -204,7 +204,8 @@ fn a_fork_is_decided_by_the_default_branch_and_by_who_pushed_it() {
         (Forks::Never, Approvals::Sticky, Read, given("adama"), None),
     ];
     for (forks, approvals, permission, before, wanted) in table {
-        let trust = TrustFacts { policy: TrustPolicy { forks, approvals }, permission };
+        let trust =
+            TrustFacts { policy: TrustPolicy { forks, approvals, comments: false }, permission };
         let newest = before
             .clone()
             .map(|approval| Run { approval, ..standing_run('c', 'a', 9, RunState::Requested) });
@@ -224,9 +225,16 @@ fn a_fork_is_decided_by_the_default_branch_and_by_who_pushed_it() {
 #[test]
 fn nobody_is_asked_about_a_fork_whose_run_there_is() {
     let owners = acme();
-    let same = standing_run('d', 'a', 10, RunState::Requested);
-    let standing = Standing { same: Some(same.clone()), newest: Some(same), open: vec![] };
-    ignored(&decide(&fork(), &facts(&owners, standing)));
+    let mut same = standing_run('d', 'a', 10, RunState::Requested);
+    same.base_branch = Some("main".parse().unwrap());
+    let standing =
+        |same: Run| Standing { same: Some(same.clone()), newest: Some(same), open: vec![] };
+    ignored(&decide(&fork(), &facts(&owners, standing(same.clone()))));
+    // Another base is another judgement, of whatever is there.
+    same.base = Some(sha('b'));
+    let decision = decide(&fork(), &facts(&owners, standing(same)));
+    let Decision::Rejudge { base, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!(base, sha('a'));
 }
 
 #[test]

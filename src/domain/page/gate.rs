@@ -11,6 +11,7 @@ use crate::domain::Timestamp;
 use crate::domain::build::{BuildState, Required};
 use crate::domain::link::Links;
 use crate::domain::page::insight::fleet_section;
+use crate::domain::page::people;
 use crate::domain::page::provenance::provenance;
 use crate::domain::page::{
     BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView, StatusPage, StatusState,
@@ -28,8 +29,8 @@ pub use title::gate_title;
 /// What a fork's author reads.
 const PARKED: &str = "This commit comes from a fork. Nothing of it has been evaluated or built: \
     evaluating it runs its author's code on this fleet's builders, so a person with write access \
-    to this repository has to say so first.\n\nTo build it now, such a person pushes the commit \
-    to a branch of this repository and opens a pull request from there.";
+    to this repository has to say so first.\n\nTo build it, such a person presses \"Approve and \
+    build\" on this check. That holds for this commit alone: after another push it is asked again.";
 
 pub(super) fn page(view: &RunView, check_name: &str, links: &Links) -> CheckPage {
     let url = links.run(&view.run.id, view.repository.visibility);
@@ -39,10 +40,14 @@ pub(super) fn page(view: &RunView, check_name: &str, links: &Links) -> CheckPage
         name: check_name.to_owned(),
         status: gate_check(view),
         title: plain_title(&gate_title(view), MOST_TITLE),
-        summary: cut_lines(&summary(view, links), MOST_MARKDOWN, &more),
+        summary: cut_lines(
+            &(people::above_gate(&view.run) + &summary(view, links)),
+            MOST_MARKDOWN,
+            &more,
+        ),
         text: cut_lines(&text(view, problem, links), MOST_MARKDOWN, &more),
         annotations: annotations::annotations(view, problem),
-        actions: vec![],
+        actions: people::gate_actions(view),
         details_url: url,
     }
 }

@@ -7,6 +7,7 @@ use crate::domain::link::Links;
 use crate::domain::page::gate::warning_line;
 use crate::domain::page::insight::{change, insight, section};
 use crate::domain::page::outlook;
+use crate::domain::page::people;
 use crate::domain::page::provenance::CONFINED;
 use crate::domain::page::words::{bytes, clock, duration, internal, seconds, timed_out, turn_or};
 use crate::domain::page::{BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView};
@@ -39,14 +40,15 @@ pub(super) fn page(
         status: host_check(build),
         title: plain_title(&host_title(build), MOST_TITLE),
         summary: cut_lines(
-            &summary(build, view.run.trust, (&url, log.as_deref())),
+            &(people::above(build.note.as_deref())
+                + &summary(build, view.run.trust, (&url, log.as_deref()))),
             MOST_MARKDOWN,
             &more,
         ),
         text: cut_lines(&text, MOST_MARKDOWN, &more),
         // On lines of the repository the gate speaks, once for all hosts.
         annotations: vec![],
-        actions: vec![],
+        actions: people::host_actions(view, build),
         details_url: url,
     })
 }
@@ -59,8 +61,9 @@ pub fn host_check(view: &BuildView) -> CheckStatus {
             CheckStatus::Completed { conclusion: conclusion(ending), at: *at }
         }
         BuildState::Building { since, .. } => CheckStatus::InProgress { since: *since },
-        // A check that was in progress stays so while it waits for its next attempt.
-        BuildState::Waiting { since, .. } if view.build.attempts > 0 => {
+        // A check that was in progress stays so while it waits for its next attempt; one that was
+        // asked for again has had none yet.
+        BuildState::Waiting { since, .. } if view.attempt.is_some() => {
             CheckStatus::InProgress { since: view.started_at.unwrap_or(*since) }
         }
         BuildState::Listed { .. } | BuildState::Waiting { .. } => CheckStatus::Queued,
@@ -72,7 +75,8 @@ pub fn host_check(view: &BuildView) -> CheckStatus {
 pub fn host_title(view: &BuildView) -> String {
     let attempts = view.build.attempts;
     let title = match &view.build.state {
-        BuildState::Listed { .. } => return "waits for its evaluation".to_owned(),
+        BuildState::Listed { known: None } => return "waits for its evaluation".to_owned(),
+        BuildState::Listed { known: Some(_) } => return "waits to be built again".to_owned(),
         BuildState::Waiting { derivation, for_what, .. } => {
             let what = turn_or(&view.outlook, for_what, &derivation.system);
             return if attempts == 0 {

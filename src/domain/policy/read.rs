@@ -175,16 +175,12 @@ impl Reader<'_> {
             match key.get_ref().as_ref() {
                 "forks" => trust.forks = self.forks(key, value)?,
                 "sticky" => {
-                    trust.approvals = match value.get_ref().as_bool() {
-                        Some(true) => Approvals::Sticky,
-                        Some(false) => Approvals::OfOneCommit,
-                        None => {
-                            let wanted = "true or false";
-                            return Err(self.wrong_type("trust.sticky", wanted, key, value));
-                        }
-                    };
+                    let sticky = self.switch("trust.sticky", key, value)?;
+                    trust.approvals =
+                        if sticky { Approvals::Sticky } else { Approvals::OfOneCommit };
                 }
-                _ => return Err(self.unknown(key, "trust", &["forks", "sticky"])),
+                "comments" => trust.comments = self.switch("trust.comments", key, value)?,
+                _ => return Err(self.unknown(key, "trust", &["forks", "sticky", "comments"])),
             }
         }
         Ok(trust)
@@ -200,6 +196,10 @@ impl Reader<'_> {
                 Err(self.value_wrong("trust.forks", text, value, wanted))
             }
         }
+    }
+
+    fn switch(&self, name: &str, key: &Key<'_>, value: &Value<'_>) -> Result<bool, PolicyError> {
+        value.get_ref().as_bool().ok_or_else(|| self.wrong_type(name, "true or false", key, value))
     }
 
     /// A folder of the repository, made canonical; it becomes part of a URL, hence the alphabet.

@@ -32,12 +32,14 @@ fn every_key_is_read() {
         [trust]
         forks = "never"
         sticky = true
+        comments = true
         "#,
     )
     .unwrap();
     assert_eq!(policy.build.flake, "infra/nix");
     assert_eq!(policy.build.pull_requests, PullRequests::Merge);
-    assert_eq!(policy.trust, TrustPolicy { forks: Forks::Never, approvals: Approvals::Sticky });
+    let (forks, approvals) = (Forks::Never, Approvals::Sticky);
+    assert_eq!(policy.trust, TrustPolicy { forks, approvals, comments: true });
     assert_eq!(policy.gate.existing_failures, ExistingFailures::Ignore);
     let from = policy.gate.required_from.unwrap();
     assert_eq!(from.components(), ["tiers", "tier.1"]);
@@ -140,6 +142,7 @@ fn a_mistake_is_told_with_its_line_and_what_to_do() {
             2,
             "`build.pull_requests`: \"both\" must be \"head\" or \"merge\"",
         ),
+        ("[trust]\ncomments = \"yes\"", 2, "`trust.comments` must be true or false; found a text"),
     ];
     for (text, line, reason) in table {
         let error = parse(text).expect_err(text);
@@ -224,7 +227,7 @@ proptest! {
 
     #[test]
     fn no_value_makes_the_reader_panic(
-        key in "(build|gate|trust|x)\\.(outputs|exclude|branches|flake|required|required_from|forks|sticky|pull_requests|y)",
+        key in "(build|gate|trust|x)\\.(outputs|exclude|branches|flake|required|required_from|forks|sticky|comments|pull_requests|y)",
         value in "\\[?'[a-z.*\"{}\\[\\]!?/-]{0,30}'\\]?|[0-9.:-]{1,10}|\\{\\}",
     ) {
         if let Err(error) = parse(&format!("{key} = {value}")) {

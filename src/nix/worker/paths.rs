@@ -5,7 +5,9 @@ use tokio::time::timeout;
 
 use crate::domain::id::{DrvPath, StorePath};
 use crate::nix::wire::{Cursor, Request, Unreadable};
-use crate::nix::worker::{BuildLimits, PATIENCE, Worker, WorkerError, operation, options, texts};
+use crate::nix::worker::{
+    BuildLimits, Mode, PATIENCE, Worker, WorkerError, operation, options, texts,
+};
 
 /// What the store knows of a valid path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,8 @@ impl Worker {
         path: &StorePath,
         patience: Duration,
     ) -> Result<Fetched, WorkerError> {
-        let limits = BuildLimits { timeout: patience, silence: patience, jobs: 1 };
+        let limits =
+            BuildLimits { timeout: patience, silence: patience, jobs: 1, mode: Mode::Normal };
         self.ask(&options(&limits), |_| Ok(())).await?;
         let request = Request::default().number(operation::ENSURE_PATH).text(path.as_str());
         self.begin()?;

@@ -52,6 +52,7 @@ pub(super) fn admit(
         Operation::CreateCheck | Operation::UpdateCheck => ("checks", "write"),
         Operation::GetCheck | Operation::ListChecks => ("checks", "read"),
         Operation::SetStatus => ("statuses", "write"),
+        Operation::React => ("issues", "write"),
         _ => ("metadata", "read"),
     };
     if !token.may(permission, level) {

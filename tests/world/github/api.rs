@@ -95,6 +95,9 @@ impl Route {
             ("POST", true, ["statuses", sha]) => {
                 (Op::SetStatus, "/repos/{owner}/{repo}/statuses/{sha}", *sha)
             }
+            ("POST", true, ["issues", "comments", id, "reactions"]) => {
+                (Op::React, "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions", *id)
+            }
             ("GET", true, ["collaborators", login, "permission"]) => (
                 Op::Permission,
                 "/repos/{owner}/{repo}/collaborators/{username}/permission",
@@ -223,7 +226,8 @@ async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body:
         | Operation::GetCheck
         | Operation::ListChecks
         | Operation::SetStatus
-        | Operation::Permission => as_installation(world, route, token, uri, body).await,
+        | Operation::Permission
+        | Operation::React => as_installation(world, route, token, uri, body).await,
         Operation::Graphql => graphql::act(world, token, body).await,
     }
 }
@@ -231,7 +235,9 @@ async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body:
 /// What GitHub's description of the operation says against a body.
 fn objection(world: &World, route: &Route, body: &Value) -> Option<Answer> {
     let method = match route.operation {
-        Operation::MintToken | Operation::CreateCheck | Operation::SetStatus => "POST",
+        Operation::MintToken | Operation::CreateCheck | Operation::SetStatus | Operation::React => {
+            "POST"
+        }
         Operation::UpdateCheck => "PATCH",
         _ => return None,
     };
@@ -254,7 +260,7 @@ fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
                 "slug": "fleetcheck",
                 "name": "fleetcheck",
                 "permissions": repository::granted(&state),
-                "events": ["push", "pull_request", "merge_group"],
+                "events": ["push", "pull_request", "merge_group", "issue_comment"],
             }),
         ),
         Operation::Installations => {
@@ -265,7 +271,7 @@ fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
                     "account": { "login": it.account },
                     "suspended_at": it.is_suspended.then_some("2026-11-01T00:00:00Z"),
                     "permissions": permissions,
-                    "events": ["push", "pull_request", "merge_group"],
+                    "events": ["push", "pull_request", "merge_group", "issue_comment"],
                 })
             });
             Answer::new(200, all.collect())
@@ -319,6 +325,7 @@ async fn as_installation(
         Operation::ListChecks => checks::list(&state, id, &route.argument, &query),
         Operation::SetStatus => checks::set_status(&mut state, id, &route.argument, body),
         Operation::Permission => people::permission(&state, id, &route.argument),
+        Operation::React => people::react(&mut state, number, body),
         _ => Answer::new(200, super::payload::repository(state.repository(id))),
     };
     answer

@@ -36,6 +36,8 @@ pub struct CheckRunView {
     pub annotations: Vec<String>,
     pub external_id: String,
     pub details_url: String,
+    /// The labels of its buttons, which GitHub shows on a completed check.
+    pub buttons: Vec<String>,
 }
 
 /// What a person sees of a commit status.
@@ -109,7 +111,13 @@ impl Run {
             annotations: self.annotations.iter().map(annotation).collect(),
             external_id: self.external_id.clone(),
             details_url: text(&self.fields["details_url"]),
+            buttons: self.buttons(),
         }
+    }
+
+    fn buttons(&self) -> Vec<String> {
+        let actions = self.fields["actions"].as_array().map_or(&[][..], Vec::as_slice);
+        actions.iter().map(|it| text(&it["label"])).collect()
     }
 
     /// Takes what a request says; annotations are appended.

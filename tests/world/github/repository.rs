@@ -12,9 +12,10 @@ use super::state::{Installation, Repository, State, Token};
 use super::{APP_ID, FakeGitHub, World};
 
 /// What the App was granted wherever it is installed.
-const GRANTED: [(&str, &str); 6] = [
+const GRANTED: [(&str, &str); 7] = [
     ("checks", "write"),
     ("contents", "read"),
+    ("issues", "write"),
     ("merge_queues", "read"),
     ("metadata", "read"),
     ("pull_requests", "read"),

@@ -56,7 +56,23 @@ pub(super) fn check_run(body: &Value) -> Option<String> {
     {
         return Some(format!("details_url must use http or https: {url}"));
     }
-    output(&body["output"])
+    actions(&body["actions"]).or_else(|| output(&body["output"]))
+}
+
+fn actions(actions: &Value) -> Option<String> {
+    let actions = actions.as_array()?;
+    if actions.len() > 3 {
+        return Some("actions exceeds a maximum quantity of 3".into());
+    }
+    let long = |it: &Value, key: &str, most: usize| {
+        it[key].as_str().is_none_or(|text| text.is_empty() || text.chars().count() > most)
+    };
+    actions
+        .iter()
+        .any(|it| {
+            long(it, "label", 20) || long(it, "description", 40) || long(it, "identifier", 20)
+        })
+        .then(|| "an action is too long, or lacks something".into())
 }
 
 fn output(output: &Value) -> Option<String> {

@@ -24,6 +24,7 @@ pub enum Operation {
     Graphql,
     /// One alias of a GraphQL request; only [`Fault::Status`] can happen to it.
     GraphqlAlias,
+    React,
     Git,
     /// Anything else: 404.
     Unknown,
@@ -143,6 +144,8 @@ pub(super) struct State {
     pub(super) deliveries: Vec<Delivered>,
     pub(super) violations: Vec<String>,
     pub(super) withheld: BTreeSet<String>,
+    /// Comments and the reactions that they got, in order.
+    pub(super) comments: Vec<(i64, Vec<String>)>,
     /// What accounts may do, by repository and login.
     pub(super) permissions: HashMap<(i64, String), String>,
     pub(super) last_id: i64,

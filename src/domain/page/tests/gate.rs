@@ -155,8 +155,11 @@ waits for approval: this commit comes from a fork
 ---
 This commit comes from a fork. Nothing of it has been evaluated or built: evaluating it runs its author's code on this fleet's builders, so a person with write access to this repository has to say so first.
 
-To build it now, such a person pushes the commit to a branch of this repository and opens a pull request from there.
+To build it, such a person presses "Approve and build" on this check. That holds for this commit alone: after another push it is asked again.
 ---
+
+---
+[Approve and build] Build this commit of a fork, only this
 "###);
 }
 
@@ -217,6 +220,8 @@ the required host `pegasus` is gone
 ```text
 `main` has it. Bring it back, or take it out of `gate.required`.
 ```
+---
+[Cancel run] Stop everything that still runs
 "###);
     let mut closed = over(Verdict::Broken { problem: problem.clone() }, run.builds.clone());
     closed.run.problem = Some(problem);

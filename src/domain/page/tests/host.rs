@@ -27,6 +27,8 @@ error:
   … while evaluating `@acme`
   error: gtk-engine-murrine was removed
 ```
+---
+[Cancel run] Stop everything that still runs
 "###);
 }
 
@@ -58,6 +60,10 @@ The last 2 lines of its log:
 cc: no such file
 ``` @everyone
 ````
+---
+[Rebuild from scratch] Build again, whatever is known of it
+---
+[Cancel run] Stop everything that still runs
 "###);
 }
 
@@ -92,6 +98,10 @@ The derivation that was running:
 `/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-linux-6.12.drv`
 
 It wrote no log.
+---
+[Rebuild from scratch] Build again, whatever is known of it
+---
+[Cancel run] Stop everything that still runs
 "###);
 }
 
@@ -103,6 +113,7 @@ fn a_host_says_in_its_title_how_it_stands() {
     };
     let mut third = waiting("a", retry);
     third.build.attempts = 2;
+    third.attempt = running("a").attempt;
     let mut second = built("a");
     second.build.attempts = 2;
     let features =
@@ -158,5 +169,9 @@ a fault of fleetcheck's own, number 4711; its operator has the log
 [Build](https://ci/builds/ID-57) · [Log](https://ci/builds/ID-57/log)
 ---
 Nothing in this commit is known to be wrong: fleetcheck itself failed. Its operator finds the reason in the service's log under the number 4711.
+---
+[Rebuild from scratch] Build again, whatever is known of it
+---
+[Cancel run] Stop everything that still runs
 "###);
 }

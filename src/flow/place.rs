@@ -1,0 +1,171 @@
+//! A derivation → what becomes of its build, by what the Nix store has already.
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::domain::build::{Build, BuildState, Derivation, Rebuild};
+use crate::domain::id::{AttrPath, DrvPath, StorePath};
+use crate::domain::plan::{self, Known};
+use crate::domain::run::Trust;
+use crate::flow::evaluate::{Interrupted, Tools};
+use crate::flow::hosts::HostOutcome;
+use crate::nix::eval::Evaluated;
+use crate::nix::flake::Pinned;
+use crate::nix::roots::Roots;
+use crate::nix::worker::{self, Worker};
+use crate::store::runs::{EvaluationOutcome, Outcome};
+use crate::telemetry;
+
+/// Asks the Nix store what is valid, and holds what must stay.
+pub(super) struct Placing {
+    tools: Arc<Tools>,
+    roots: Arc<Roots>,
+    /// Kept between runs.
+    worker: Mutex<Option<Worker>>,
+}
+
+impl Placing {
+    pub(super) fn new(tools: Arc<Tools>, roots: Arc<Roots>) -> Self {
+        Self { tools, roots, worker: Mutex::new(None) }
+    }
+
+    /// Keeps a confined flake's sources from the garbage collector while the worker lives.
+    pub(super) async fn hold_sources(&self, flake: &Pinned) -> Result<(), Interrupted> {
+        let Some(confined) = &flake.confined else { return Ok(()) };
+        let mut kept = self.worker.lock().await;
+        let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
+        for path in &confined.held {
+            worker.add_temp_root(path.as_str()).await?;
+        }
+        *kept = Some(worker);
+        Ok(())
+    }
+
+    /// What becomes of those whose derivation is known from before and still in the store: they
+    /// need no evaluation. The others are not among what is given.
+    pub(super) async fn known(
+        &self,
+        builds: impl Iterator<Item = &Build>,
+        trust: Trust,
+    ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
+        let known: Vec<(&Build, &Derivation)> = builds
+            .filter_map(|build| match &build.state {
+                BuildState::Listed { known } => known.as_ref().map(|it| (build, it)),
+                BuildState::Waiting { .. }
+                | BuildState::Building { .. }
+                | BuildState::Ended { .. } => None,
+            })
+            .collect();
+        if known.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut kept = self.worker.lock().await;
+        let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
+        let wanted = known.iter().flat_map(|(_, it)| {
+            it.outputs.values().cloned().chain(it.path.as_str().parse::<StorePath>().ok())
+        });
+        let valid = worker.valid_paths(&wanted.collect::<Vec<_>>()).await?;
+        let mut rows = Vec::with_capacity(known.len());
+        for (build, derivation) in known {
+            if !valid.iter().any(|it| it.as_str() == derivation.path.as_str()) {
+                continue;
+            }
+            let how = (build.rebuild, trust);
+            let outcome = self.outcome(&mut worker, &valid, derivation.clone(), how).await?;
+            let build = build.id.clone();
+            // What it warned of is noted already.
+            rows.push(EvaluationOutcome { build, outcome, took: None, warnings: vec![] });
+        }
+        *kept = Some(worker);
+        Ok(rows)
+    }
+
+    /// What becomes of those that were evaluated.
+    pub(super) async fn look_up(
+        &self,
+        outcomes: Vec<HostOutcome>,
+        todo: &HashMap<&AttrPath, &Build>,
+        trust: Trust,
+    ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
+        let mut kept = self.worker.lock().await;
+        let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
+        let wanted: Vec<StorePath> = outcomes.iter().flat_map(outputs).cloned().collect();
+        let valid = worker.valid_paths(&wanted).await?;
+        let mut rows = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            match outcome {
+                HostOutcome::Failed { attr, ending } => {
+                    let Some(build) = todo.get(&attr) else { continue };
+                    let (build, outcome) = (build.id.clone(), Outcome::Fail(ending));
+                    rows.push(EvaluationOutcome { build, outcome, took: None, warnings: vec![] });
+                }
+                HostOutcome::Evaluated(evaluated) => {
+                    let Evaluated { attr, derivation, warnings, elapsed_ms, peak_memory } =
+                        evaluated;
+                    let Some(build) = todo.get(&attr) else { continue };
+                    measured(elapsed_ms, peak_memory);
+                    let how = (build.rebuild, trust);
+                    rows.push(EvaluationOutcome {
+                        build: build.id.clone(),
+                        outcome: self.outcome(&mut worker, &valid, derivation, how).await?,
+                        took: Some(Known {
+                            evaluation_ms: i64::try_from(elapsed_ms).unwrap_or(i64::MAX),
+                            peak_memory: i64::try_from(peak_memory).unwrap_or(i64::MAX),
+                        }),
+                        warnings,
+                    });
+                }
+            }
+        }
+        *kept = Some(worker);
+        Ok(rows)
+    }
+
+    /// Reused when all of it is valid, or else held until it is built.
+    async fn outcome(
+        &self,
+        worker: &mut Worker,
+        valid: &HashSet<StorePath>,
+        derivation: Derivation,
+        (rebuild, trust): (Rebuild, Trust),
+    ) -> Result<Outcome, Interrupted> {
+        let is_valid = !derivation.outputs.is_empty()
+            && derivation.outputs.values().all(|it| valid.contains(it));
+        if is_valid && rebuild == Rebuild::IfMissing {
+            for output in derivation.outputs.values() {
+                worker.add_temp_root(output.as_str()).await?;
+            }
+            return Ok(Outcome::Reuse(derivation));
+        }
+        // Held twice: the link may be released by a sweep that began before.
+        worker.add_temp_root(derivation.path.as_str()).await?;
+        let root = building_root(&derivation.path, trust);
+        self.roots.hold(worker, &root, derivation.path.as_str()).await?;
+        let waiting = plan::placement(&derivation, &self.tools.builders);
+        Ok(Outcome::Wait(derivation, waiting))
+    }
+}
+
+fn outputs(outcome: &HostOutcome) -> impl Iterator<Item = &StorePath> {
+    let derivation: Option<&Derivation> = match outcome {
+        HostOutcome::Evaluated(evaluated) => Some(&evaluated.derivation),
+        HostOutcome::Failed { .. } => None,
+    };
+    derivation.into_iter().flat_map(|it| it.outputs.values())
+}
+
+/// The name of the GC root of a derivation in flight, as `Store::roots` wants it.
+fn building_root(drv: &DrvPath, trust: Trust) -> String {
+    let prefix = match trust {
+        Trust::Trusted => "building",
+        Trust::Untrusted => "untrusted",
+    };
+    format!("{prefix}-{}", drv.as_str().rsplit('/').next().unwrap_or_default())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "histograms are of floating point numbers")]
+fn measured(elapsed_ms: u64, peak_memory: u64) {
+    metrics::histogram!(telemetry::EVALUATION_SECONDS).record(elapsed_ms as f64 / 1000.0);
+    metrics::histogram!(telemetry::EVALUATION_BYTES).record(peak_memory as f64);
+}
