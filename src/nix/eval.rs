@@ -27,6 +27,7 @@ mod confine;
 mod expression;
 mod failure;
 mod list;
+mod locate;
 mod warnings;
 
 pub use confine::Untrusted;
@@ -50,6 +51,7 @@ pub struct Evaluator {
     timeout: Duration,
     /// Nix's major and minor version.
     version: Arc<OnceCell<(u32, u32)>>,
+    located: locate::Located,
     /// The experimental features that a confined evaluation has.
     features: Arc<OnceCell<String>>,
 }
@@ -116,6 +118,7 @@ impl Evaluator {
             memory: config.evaluation_memory,
             timeout: config.evaluation_timeout,
             version: Arc::default(),
+            located: locate::Located::default(),
             features: Arc::default(),
         }
     }
@@ -212,7 +215,8 @@ impl Evaluator {
             };
             let share = u64::try_from(batch).unwrap_or(1);
             let elapsed_ms = u64::try_from(answer.elapsed.as_millis()).unwrap_or(u64::MAX);
-            let warnings = warnings::read(&answer.stderr, flake, batch);
+            let mut warnings = warnings::read(&answer.stderr, flake, batch);
+            self.located.tell(flake.source.as_ref(), &mut warnings).await;
             let derivations = answer::derivations(&answer.json, now)?;
             for ((attr, derivation), warnings) in now.iter().zip(derivations).zip(warnings) {
                 evaluated.push(Evaluated {

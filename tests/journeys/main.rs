@@ -23,3 +23,4 @@ mod skips;
 mod superseding;
 #[path = "../world/mod.rs"]
 mod world;
+mod worth_reading;

@@ -29,7 +29,7 @@ async fn a_branch_and_main_that_are_green_apart_and_red_together_do_not_get_thro
     world.settled(&together, &["fleet", "fleet / orion"]).await;
     assert_eq!(world.check(&head, "fleet").conclusion.as_deref(), Some("success"));
     assert_snapshot!(world.checks(&together), @r"
-    fleet: failure: 0 of 1 host builds; orion: builder failed with exit code 3
+    fleet: failure: 0 of 1 host builds; orion (newly broken): builder failed with exit code 3
     fleet / orion: failure: orion failed to build: builder failed with exit code 3
     ");
     world.caught_up().await;

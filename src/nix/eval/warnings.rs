@@ -2,7 +2,8 @@
 //! about a file of the flake.
 //!
 //! Nix says no place with a warning; a place is known where the text names a file of the
-//! repository, as the module system's do. In a process that evaluates several hosts a mark of ours
+//! repository, as the module system's do, and otherwise where the text itself stands in one
+//! ([`locate`](crate::nix::eval::locate)). In a process that evaluates several hosts a mark of ours
 //! stands before each host's warnings. A flake can write the mark too, and only confuse itself.
 use crate::domain::build::Warning;
 use crate::nix::flake::Pinned;
