@@ -124,6 +124,9 @@ const FIRST: [&str; 10] = [
     "bash",
 ];
 
+/// Made for the host, of the kernel's version: no package.
+const INITRD: &str = "initrd-linux";
+
 /// Compares two closures. The toplevels themselves count as sizes only.
 #[must_use]
 pub fn compare(base: &Closure<'_>, head: &Closure<'_>) -> Difference {
@@ -131,6 +134,7 @@ pub fn compare(base: &Closure<'_>, head: &Closure<'_>) -> Difference {
     let mut names: BTreeMap<&str, [Versions<'_>; 2]> = BTreeMap::new();
     for (side, closure) in [base, head].into_iter().enumerate() {
         let paths = closure.paths.iter().filter(|it| it.path != *closure.toplevel);
+        let paths = paths.filter(|it| it.package.name != INITRD);
         for it in paths.filter(|it| touched.contains(it.package.name.as_str())) {
             let versions = &mut names.entry(&it.package.name).or_default()[side];
             let contents = versions.entry(it.package.version.as_deref()).or_default();

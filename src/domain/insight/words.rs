@@ -82,9 +82,12 @@ pub fn reboot(parts: &[PartChange]) -> String {
             Part::Initrd => "initrd",
             Part::Systemd => "systemd",
         };
-        match (&it.before, &it.after) {
-            (Some(before), Some(after)) if before != after => format!("{name} {before} to {after}"),
-            (_, _) => name.to_owned(),
+        match (it.part, &it.before, &it.after) {
+            (Part::Kernel | Part::Systemd, Some(before), Some(after)) if before != after => {
+                format!("{name} {before} to {after}")
+            }
+            // The others have the kernel's version, or none.
+            (_, _, _) => name.to_owned(),
         }
     };
     parts.iter().map(one).collect::<Vec<_>>().join(", ")
