@@ -147,36 +147,51 @@ pub(super) async fn bump_run(
     Ok(())
 }
 
-/// What changes on a host is known: an ending that waits for that is shown now, one that is shown
-/// is amended soon, and the gate at the pace of progress, or soon with the last of a run.
+/// What changes on a host is known. Endings that wait for that are shown with the run's last
+/// answer, in one request with the gate; an ending that is shown is amended soon.
 pub(super) async fn bump_insight(
     tx: &mut AnyConnection,
     build: &BuildId,
     run: &RunId,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(bump!("CASE WHEN wanted > shown THEN $2 ELSE $4 END", "build_id = $1"))
+    sqlx::query(bump!("CASE WHEN wanted > shown THEN not_before ELSE $4 END", "build_id = $1"))
         .bind(build.as_str())
         .bind(now.0)
         .bind(PROGRESS)
         .bind(now.plus(INSIGHT_MS).0)
         .execute(&mut *tx)
         .await?;
-    let going_on = sqlx::query(
-        "SELECT 1 AS one FROM run r WHERE r.id = $1 AND (r.state <> 'ended' OR EXISTS \
-         (SELECT 1 FROM insight i WHERE i.run_id = r.id AND i.state = 'wanted'))",
+    let more = sqlx::query(
+        "SELECT 1 AS one FROM insight i WHERE i.run_id = $1 AND i.state = 'wanted' LIMIT 1",
     )
     .bind(run.as_str())
     .fetch_optional(&mut *tx)
     .await?;
-    if going_on.is_some() {
+    if more.is_some() {
+        return bump_gate_progress(tx, run, now).await;
+    }
+    sqlx::query(
+        "UPDATE report SET not_before = $2 WHERE run_id = $1 AND kind = 'host' \
+         AND wanted > shown AND rank = $3 AND tries = 0 AND not_before > $2",
+    )
+    .bind(run.as_str())
+    .bind(now.0)
+    .bind(FINAL)
+    .execute(&mut *tx)
+    .await?;
+    let ended = sqlx::query("SELECT 1 AS one FROM run WHERE id = $1 AND state = 'ended'")
+        .bind(run.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    if ended.is_none() {
         return bump_gate_progress(tx, run, now).await;
     }
     sqlx::query(bump!("$4", "run_id = $1 AND kind = 'gate'"))
         .bind(run.as_str())
         .bind(now.0)
         .bind(PROGRESS)
-        .bind(now.plus(FIRST_SHOW_MS).0)
+        .bind(now.0)
         .execute(tx)
         .await?;
     Ok(())
