@@ -10,9 +10,10 @@ mod git_http;
 mod nix;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use fleetcheck::domain::id::{AttrPath, CommitSha};
-use fleetcheck::domain::lock::Lock;
+use fleetcheck::domain::lock::{Access, Lock};
 use fleetcheck::nix::eval::{EvalError, Evaluator, Untrusted};
 use fleetcheck::nix::flake::Pinned;
 use fleetcheck::nix::git::{Mirror, Mirrors};
@@ -202,5 +203,77 @@ async fn an_input_that_was_let_in_is_there_and_one_that_is_not_locked_is_named()
             failure.headline,
             "flake.lock lacks the input other of flake.nix; run `nix flake lock` and commit the file"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_s_mistake_is_told_with_its_file_and_line_like_anybody_s() {
+    for nix in TestNix::all() {
+        let lab = Lab::new(nix, "failing").await;
+        let lock = Lock::none();
+        let untrusted = Untrusted { commit: &lab.commit, dir: "", lock: &lock, inputs: &[] };
+        let reference = lab.mirror.flake(&lab.commit, "");
+        let flake = lab.evaluator.confine(&reference, untrusted, &lab.stop).await.unwrap();
+        for host in ["throws", "missing", "undefined"] {
+            let wanted = lab.failure(host).await;
+            let ended = lab.evaluator.evaluate(&flake, &[AttrPath::host(host)], &lab.stop).await;
+            let Err(EvalError::Flake(found)) = ended else { panic!("{host}: {ended:?}") };
+            assert_eq!((found.headline, found.place), (wanted.headline, wanted.place), "{host}");
+            assert!(found.trace.len() < 30_000, "{host}: {} bytes", found.trace.len());
+        }
+    }
+}
+
+/// Serves a tarball to everyone, and remembers who said who they are.
+async fn tarball_server(bytes: Vec<u8>) -> (String, Arc<Mutex<Vec<bool>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let serve = move |headers: axum::http::HeaderMap| async move {
+        noted.lock().unwrap().push(headers.contains_key("authorization"));
+        bytes
+    };
+    let router = axum::Router::new().route("/lib.tar", axum::routing::get(serve));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/lib.tar", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_input_is_fetched_without_any_of_our_secrets() {
+    for nix in TestNix::all() {
+        let folder = nix.directory().join("tarball");
+        std::fs::create_dir_all(folder.join("lib")).unwrap();
+        std::fs::write(folder.join("lib/flake.nix"), OTHER).unwrap();
+        let mut tar = std::process::Command::new("tar");
+        let tar = tar.arg("-C").arg(&folder).args(["-c", "lib"]).output().unwrap();
+        let (url, seen) = tarball_server(tar.stdout).await;
+        let netrc = nix.directory().join("netrc");
+        std::fs::write(&netrc, "machine 127.0.0.1 login us password secret\n").unwrap();
+        let nix = nix.setting(&format!("netrc-file = {}", netrc.display()));
+        let expression =
+            format!("(builtins.fetchTree {{ type = \"tarball\"; url = \"{url}\"; }}).narHash");
+        let hash = nix.output("nix", ["eval", "--impure", "--raw", "--expr", &expression]);
+        assert!(seen.lock().unwrap().contains(&true), "trusted, the machine's netrc is used");
+        seen.lock().unwrap().clear();
+
+        // Another store and cache, in which it is not yet.
+        let other = TestNix::new(nix.program());
+        let other = other.setting(&format!("netrc-file = {}", netrc.display()));
+        let lab = Stranger::new(other).await;
+        let (mirror, commit) = lab.commit(&WITH_INPUT.replace("git+file://@OTHER@", &url)).await;
+        let locked = serde_json::json!({ "type": "tarball", "url": url, "narHash": hash });
+        let lock = serde_json::json!({ "version": 7, "root": "root", "nodes": {
+            "root": { "inputs": { "other": "other" } }, "other": { "locked": locked },
+        } });
+        let lock = Lock::parse(lock.to_string().as_bytes()).unwrap();
+        let mut inputs = lock.admit(Some(&lock)).unwrap();
+        inputs[0].access = Access::Public;
+        let untrusted = Untrusted { commit: &commit, dir: "", lock: &lock, inputs: &inputs };
+        let reference = mirror.flake(&commit, "");
+        let flake = lab.evaluator.confine(&reference, untrusted, &lab.stop).await.unwrap();
+        let attrs = [attr("packages.x86_64-linux.x")];
+        lab.evaluator.evaluate(&flake, &attrs, &lab.stop).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [false], "{:?}", lab.nix.program());
     }
 }
