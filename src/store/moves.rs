@@ -210,7 +210,7 @@ impl Ledger {
         step: RunStep,
     ) -> Result<Run> {
         let now = self.now;
-        let was_skipped = is_skipped(&run.state);
+        let overrules = matches!(step, RunStep::Again) && is_skipped(&run.state);
         let is_quiet = matches!(step, RunStep::Rejudge);
         let was_open = run.state.is_open();
         let (state, _) = match step {
@@ -221,7 +221,7 @@ impl Ledger {
             RunStep::Again | RunStep::Rejudge => Ok(RunState::again(&run.approval)),
             RunStep::Approve => run.state.approve(),
         }?;
-        if was_skipped {
+        if overrules {
             overrule_skip(tx, &run.id).await?;
         }
         run.state = state;

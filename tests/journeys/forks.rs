@@ -166,3 +166,36 @@ async fn a_stranger_s_commit_is_merged_and_has_the_inputs_that_the_base_branch_h
     let title = format!("fleet: success: 1 host builds, as merged into main at {}\n", &main[..7]);
     assert!(world.checks(&head).starts_with(&title), "{}", world.checks(&head));
 }
+
+#[tokio::test]
+async fn an_approval_holds_for_later_pushes_only_where_it_is_sticky() {
+    for (trust, wanted) in [("", "action_required"), ("sticky = true", "success")] {
+        let mut world = World::new().await;
+        world.github.set_permission(&world.repo, "starbuck", "write");
+        let sha = fork(&mut world, trust, &[Host::good("orion", "1")], &[]).await;
+        world.parked(&sha).await;
+        world.press(&sha, "fleet", "approve", "starbuck").await;
+        world.concluded(&sha, "fleet", "success").await;
+        let next = world.commit("topic", &[Host::good("orion", "2")], &[]);
+        world.pull_request("synchronize", 7, &next, From::Fork).await;
+        world.concluded(&next, "fleet", wanted).await;
+        world.caught_up().await;
+        assert_eq!(world.check(&next, "fleet").conclusion.as_deref(), Some(wanted), "{trust}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_never_built_is_not_built_by_a_re_run_and_an_approval_either() {
+    let mut world = World::new().await;
+    world.github.set_permission(&world.repo, "starbuck", "write");
+    let sha = fork(&mut world, "forks = \"never\"", &[Host::good("orion", "1")], &[]).await;
+    world.pull_request("opened", 7, &sha, From::Fork).await;
+    world.concluded(&sha, "fleet", "failure").await;
+    let gate = world.check(&sha, "fleet");
+    assert_eq!(world.github.press_rerun(&world.repo, &gate).await, Some(202));
+    world.concluded(&sha, "fleet", "action_required").await;
+    world.press(&sha, "fleet", "approve", "starbuck").await;
+    world.says(&sha, "fleet", "forks are not built here").await;
+    world.caught_up().await;
+    assert!(!is_here(&world, &sha));
+}

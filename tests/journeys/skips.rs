@@ -47,3 +47,17 @@ async fn the_default_branch_and_the_merge_queue_are_built_whatever_a_message_say
         assert_eq!(world.check(&sha, "fleet").conclusion.as_deref(), Some("success"));
     }
 }
+
+#[tokio::test]
+async fn a_re_run_of_what_was_skipped_builds_it_after_all() {
+    let mut world = World::new().await;
+    world.start().await;
+    let sha = commit(&world, "topic", "docs [skip ci]", &[Host::good("orion", "1")], "");
+    world.pull_request("opened", 7, &sha, From::SameRepository).await;
+    world.settled(&sha, &["fleet", "fleet / orion"]).await;
+    let gate = world.check(&sha, "fleet");
+    assert_eq!(gate.conclusion.as_deref(), Some("skipped"));
+    assert_eq!(world.github.press_rerun(&world.repo, &gate).await, Some(202));
+    world.concluded(&sha, "fleet", "success").await;
+    world.concluded(&sha, "fleet / orion", "success").await;
+}
