@@ -4,9 +4,15 @@
 #   deploy/demo.sh [--once]
 #
 # It installs what is missing, builds, starts the stand-in and `fleetcheck serve` in a temporary
-# folder, pushes a commit (one host does not evaluate, one does not build, one waits for a builder
-# of another system), then opens a pull request that mends the two, and prints the checks as GitHub
-# would show them, as they change. At the end the pages stay up until Ctrl-C.
+# folder, and prints the checks as GitHub would show them, as they change:
+#
+#   a push: one host does not evaluate, one does not build, one waits for a builder of another system
+#   "Re-run" on the host that does not build: another attempt, and nothing else moves
+#   a pull request that mends the two, and its merge
+#   a fork's pull request: parked until a person with write access presses "Approve and build";
+#   then what it changes on a host
+#
+# At the end the pages stay up until Ctrl-C.
 #
 #   --once   do not wait for Ctrl-C: status 0 when the checks are as they should be, else 1
 #
@@ -248,6 +254,12 @@ make_fleet() {
   git commit --quiet --message='A fleet of five'
 }
 
+upgrade_fleet() {
+  git switch --quiet --create upgrade
+  sed -i 's/ftl-drive-75.1/ftl-drive-76.0/' hosts/galactica.nix
+  git commit --quiet --all --message='Upgrade the drive of galactica'
+}
+
 mend_fleet() {
   git switch --quiet --create mend
   git apply "$root/fixtures/fleet-mended.patch"
@@ -265,7 +277,23 @@ github_event() {
 
 push() { github_event push repository=acme/fleet branch="$1" from="$work/fleet"; }
 
-open_pull_request() { github_event pull-request repository=acme/fleet branch="$1" number=1; }
+# open_pull_request BRANCH NUMBER [fork=true]
+open_pull_request() { github_event pull-request repository=acme/fleet branch="$1" number="$2" "${@:3}"; }
+
+# press rerun|button SHA CHECK [KEY=VALUE…]
+press() { github_event "$1" repository=acme/fleet sha="$2" name="$3" "${@:4}"; }
+
+# title SHA CHECK: the title of a check and its state, as GitHub shows them now.
+titled() { checks "$1" | grep -E "^$2	.*$3"; }
+
+# what_changes SHA CHECK: the section of a check that says what changes on its host.
+what_changes() {
+  get "$github/_/checks?sha=$1" |
+    jq -r --arg name "$2" '.check_runs[] | select(.name == $name) | .output | .summary, .text // empty' |
+    sed -n '/What changes/,$p'
+}
+
+grep_changes() { what_changes "$1" 'fleet / galactica' | grep -q 'ftl-drive'; }
 
 # --- in order ---------------------------------------------------------------------------------
 
@@ -286,9 +314,15 @@ fleet / pegasus	queued
 fleet / raider	failure
 fleet / viper	failure"
 
+press rerun "$sha" 'fleet / viper'
+printf '\npressed "Re-run" on fleet / viper: it alone is built once more, and no cached failure is believed\n\n'
+wait_for "$patience" titled "$sha" 'fleet / viper' 'failure	attempt 2' ||
+  die "fleet / viper did not get its second attempt:" "$(checks "$sha")"
+checks "$sha" | grep -E '^fleet( / viper)?	' | show ''
+
 mend_fleet
 push mend
-open_pull_request mend
+open_pull_request mend 1
 sha=$(git rev-parse HEAD)
 printf '\nopened pull request 1 with %.7s: it mends both; orion and galactica are as before\n\n' "$sha"
 follow "$sha" "fleet	success
@@ -297,6 +331,30 @@ fleet / orion	success
 fleet / pegasus	queued
 fleet / raider	success
 fleet / viper	success"
+
+git push --quiet . mend:main
+push main
+upgrade_fleet
+push upgrade
+github_event member repository=acme/fleet login=adama permission=admin
+open_pull_request upgrade 2 fork=true
+sha=$(git rev-parse HEAD)
+printf '\nmerged it; then a fork opened pull request 2 with %.7s: nothing of it is evaluated or built yet\n\n' "$sha"
+follow "$sha" "fleet	action_required"
+
+press button "$sha" fleet identifier=approve login=adama
+printf '\nadama, who may write here, pressed "Approve and build"\n\n'
+follow "$sha" "fleet	success
+fleet / galactica	success
+fleet / orion	success
+fleet / pegasus	queued
+fleet / raider	success
+fleet / viper	success"
+
+wait_for "$patience" grep_changes "$sha" ||
+  die "fleet / galactica does not say what changes:" "$(what_changes "$sha" 'fleet / galactica')"
+printf '\n        fleet / galactica says:\n\n'
+what_changes "$sha" 'fleet / galactica' | sed 's/^/        /'
 
 printf '\nThe checks are as they should be.\n'
 if ! $once; then

@@ -10,6 +10,10 @@
 //! - `POST /_/push?repository=OWNER/NAME&branch=B&from=PATH`: takes branch B of the git repository
 //!   at PATH and announces the push. The repository is made with its first push.
 //! - `POST /_/pull-request?repository=OWNER/NAME&branch=B&number=N[&fork=true]`: opens it.
+//! - `POST /_/member?repository=OWNER/NAME&login=L&permission=write`: what an account may do there.
+//! - `POST /_/rerun?repository=OWNER/NAME&sha=SHA&name=CHECK`: somebody presses "Re-run" on it.
+//! - `POST /_/button?repository=OWNER/NAME&sha=SHA&name=CHECK&identifier=I&login=L`: L presses a
+//!   button of the App's own on it.
 //! - `GET /_/checks?sha=SHA`: `{"check_runs": […], "statuses": […]}`, the newest of each name.
 #![expect(clippy::unwrap_used, reason = "a harness: it may panic")]
 #[path = "../tests/world/github/mod.rs"]
@@ -26,7 +30,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use clap::Parser;
-use github::{Contract, FakeGitHub, From, Options, RepoHandle};
+use github::{CheckRunView, Contract, FakeGitHub, From, Options, RepoHandle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -54,6 +58,17 @@ impl Control {
     fn github(&self) -> Result<&FakeGitHub, Refusal> {
         self.github.get().ok_or_else(|| refusal("not ready yet"))
     }
+
+    fn repository(&self, name: &str) -> Result<RepoHandle, Refusal> {
+        let known = self.repositories.lock().unwrap().get(name).cloned();
+        known.ok_or_else(|| refusal("no such repository: push to it first"))
+    }
+
+    fn check(&self, of: &Pressed) -> Result<(RepoHandle, CheckRunView), Refusal> {
+        let repo = self.repository(&of.repository)?;
+        let check = self.github()?.check_run(repo.id, &of.sha, &of.name);
+        Ok((repo, check.ok_or_else(|| refusal("no such check"))?))
+    }
 }
 
 type Refusal = (StatusCode, String);
@@ -72,6 +87,9 @@ async fn main() {
     let pages = axum::Router::new()
         .route("/_/push", post(push))
         .route("/_/pull-request", post(pull_request))
+        .route("/_/member", post(member))
+        .route("/_/rerun", post(rerun))
+        .route("/_/button", post(button))
         .route("/_/checks", get(checks))
         .with_state(Arc::clone(&control));
     let options = Options {
@@ -147,12 +165,48 @@ async fn pull_request(
     Query(pull): Query<PullRequest>,
 ) -> Answered {
     let PullRequest { repository, branch, number, fork } = pull;
-    let known = control.repositories.lock().unwrap().get(&repository).cloned();
-    let repo = known.ok_or_else(|| refusal("no such repository: push to it first"))?;
+    let repo = control.repository(&repository)?;
     let sha = repo.head(&branch).ok_or_else(|| refusal("no such branch: push it first"))?;
     let from = if fork { From::Fork } else { From::SameRepository };
     let delivered = control.github()?.open_pull_request(&repo, number, &sha, from).await;
     Ok(Json(json!({ "sha": sha, "number": number, "delivered": delivered })))
+}
+
+#[derive(Deserialize)]
+struct Member {
+    repository: String,
+    login: String,
+    permission: String,
+}
+
+async fn member(State(control): State<Arc<Control>>, Query(of): Query<Member>) -> Answered {
+    let repo = control.repository(&of.repository)?;
+    control.github()?.set_permission(&repo, &of.login, &of.permission);
+    Ok(Json(json!({})))
+}
+
+#[derive(Deserialize)]
+struct Pressed {
+    repository: String,
+    sha: String,
+    name: String,
+    #[serde(default)]
+    identifier: String,
+    #[serde(default)]
+    login: String,
+}
+
+async fn rerun(State(control): State<Arc<Control>>, Query(of): Query<Pressed>) -> Answered {
+    let (repo, check) = control.check(&of)?;
+    let delivered = control.github()?.press_rerun(&repo, &check).await;
+    Ok(Json(json!({ "delivered": delivered })))
+}
+
+async fn button(State(control): State<Arc<Control>>, Query(of): Query<Pressed>) -> Answered {
+    let (repo, check) = control.check(&of)?;
+    let github = control.github()?;
+    let delivered = github.press_button(&repo, &check, &of.identifier, &of.login).await;
+    Ok(Json(json!({ "delivered": delivered })))
 }
 
 #[derive(Deserialize)]
