@@ -19,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::parts::Parts;
 use crate::config::Config;
+use crate::domain::incoming::Visibility;
 use crate::flow::ask::Ask;
 use crate::flow::build::{self, Slot};
 use crate::flow::evaluate::Evaluate;
 use crate::flow::insight::Compare;
 use crate::flow::intake::Intake;
 use crate::flow::react::React;
+use crate::flow::recover::Recover;
 use crate::flow::report::{Report, Settings};
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::sweep::{self, Sweep};
@@ -116,8 +118,14 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<Shutdown, 
         stop: stop.clone(),
     };
     spawn_stages(&config, &parts, &mut spawner);
+    let links = parts.links.clone();
     spawn_http(front(&config, &parts, writer, readiness, metrics), listener, &mut tasks, &stop);
     tracing::info!(http.listen = %address, "listening on {address}");
+    let deliveries = links.path("/deliveries", Visibility::Private);
+    tracing::info!(
+        "what GitHub sent, of private repositories too, is shown at {}{deliveries}",
+        config.http.public_url
+    );
     let ended = keep(tasks, stop, asked, GRACE).await;
     drop(lock);
     Ok(ended)
@@ -312,6 +320,14 @@ fn spawn_stages(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
         },
     );
     spawner.stage(report, |it| &it.report, Duration::from_millis(500));
+    let recover = Recover::new(
+        shared.clone(),
+        github.clone(),
+        commits.clone(),
+        (owners.clone(), config.github.recover_interval),
+    );
+    let look = config.github.recover_interval.min(PERIOD);
+    spawner.stage(recover, |it| &it.recover, look);
     let sweep = Sweep::new(shared.clone(), tools.nix.clone(), roots.clone());
     spawner.stage(sweep, |it| &it.sweep, sweep::PERIOD);
 }

@@ -12,6 +12,7 @@
 //!  flow::build     builds Waiting   → nix::realise   → attempt       ║ store ║
 //!  flow::insight   builds Ended     → nix::closure   → insight       ║       ║
 //!  flow::report    known ≠ shown    → domain::page   → github checks ║       ║ ──▶ GitHub
+//!  flow::recover   known ≠ GitHub's → github heads   → delivery      ║       ║
 //!  flow::sweep     time has passed                   → all of these  ╚═══════╝
 //! ```
 //!

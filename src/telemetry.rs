@@ -23,6 +23,17 @@ pub const GITHUB_CALLS_LEFT: &str = "fleetcheck_github_calls_left";
 /// Counter of steps that failed and are tried again, by `stage`.
 pub const STAGE_ERRORS: &str = "fleetcheck_stage_errors_total";
 
+/// Counter of deliveries that did not reach us.
+pub const MISSED: &str = "fleetcheck_missed_deliveries_total";
+/// Counter of requests to send a delivery again, by `outcome`: asked, `given_up`.
+pub const ASKED_AGAIN: &str = "fleetcheck_deliveries_asked_again_total";
+/// Counter of what was found by looking at GitHub instead of hearing from it, by `what`: push,
+/// `pull_request`, repository, `installation_repositories`, installation.
+pub const RECOVERED: &str = "fleetcheck_recovered_total";
+/// Gauge of the time of the last complete look, in seconds since 1970, by `kind`: deliveries,
+/// heads.
+pub const LAST_LOOK: &str = "fleetcheck_last_look_timestamp_seconds";
+
 /// How log lines are written. They go to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -88,5 +99,9 @@ fn describe() {
     describe_gauge!(BUSY_SLOTS, "Slots in which something is built.");
     describe_counter!(GITHUB_CALLS, "Calls to GitHub.");
     describe_gauge!(GITHUB_CALLS_LEFT, "Calls that GitHub still allows this hour.");
+    describe_counter!(MISSED, "Deliveries that did not reach us.");
+    describe_counter!(ASKED_AGAIN, "Deliveries that GitHub was asked for again.");
+    describe_counter!(RECOVERED, "What was found by looking at GitHub.");
+    describe_gauge!(LAST_LOOK, Unit::Seconds, "When GitHub was last looked at.");
     describe_counter!(STAGE_ERRORS, "Steps that failed and are tried again.");
 }

@@ -122,13 +122,14 @@ impl Hour {
         };
         let github = config::Github {
             app_id: fake.app_id(),
-            private_key: Sealed::new(fake.private_key_pem().to_owned()),
+            private_keys: vec![Sealed::new(fake.private_key_pem().to_owned())],
             webhook_secrets: vec![],
             api_url: fake.api_url(),
             git_url: fake.git_url(),
             owners: vec!["acme".to_owned()],
             check_name: "fleet".to_owned(),
             checks_limit: 60,
+            recover_interval: std::time::Duration::from_mins(5),
         };
         let github = Arc::new(Github::new(&github, Arc::new(told.clone())).unwrap());
         let shared = Arc::new(Shared {

@@ -15,7 +15,8 @@ const HOUR: u64 = 60 * 60;
 /// setting was given.
 pub struct Loaded {
     pub config: Config,
-    pub private_key_file: PathBuf,
+    /// The newest first.
+    pub private_key_files: Vec<PathBuf>,
     pub webhook_secret_files: Vec<PathBuf>,
     /// By key; a setting that is not in it has its default.
     pub origins: BTreeMap<String, Place>,
@@ -41,7 +42,7 @@ impl Loaded {
             {
                 Ok(Self {
                     config: Config { http, github, store, nix, builders },
-                    private_key_file: files.private_key,
+                    private_key_files: files.private_keys,
                     webhook_secret_files: files.webhook_secrets,
                     origins,
                 })
@@ -108,7 +109,7 @@ fn no_scratch() -> Mistake {
 }
 
 struct SecretFiles {
-    private_key: PathBuf,
+    private_keys: Vec<PathBuf>,
     webhook_secrets: Vec<PathBuf>,
 }
 
@@ -126,10 +127,10 @@ fn read_github(reader: &mut Reader<'_>) -> Option<(Github, SecretFiles)> {
     const GIT: &str = "https://github.com";
     let mut section = reader.section("github");
     let app_id = section.required("app_id", "12345", value::app_id);
-    let key = section.required(
-        "private_key_file",
-        "\"/run/credentials/fleetcheck.service/github-app.pem\"",
+    let keys = section.either(
+        ("private_key_file", "\"/run/credentials/fleetcheck.service/github-app.pem\""),
         secret::private_key,
+        ("private_key_files", secret::private_keys),
     );
     let secrets = section.required(
         "webhook_secret_files",
@@ -141,21 +142,24 @@ fn read_github(reader: &mut Reader<'_>) -> Option<(Github, SecretFiles)> {
     let owners = section.required("owners", "[\"acme\"]", value::owners);
     let check_name = section.or("check_name", "fleet".to_owned(), value::word);
     let checks_limit = section.or("checks_limit", 60, value::checks);
+    let recover_interval =
+        section.or("recover_interval", Duration::from_secs(HOUR / 12), value::interval);
     section.finish();
-    let (private_key_file, private_key) = key?;
+    let (private_key_files, private_keys) = keys?.into_iter().unzip();
     let (webhook_secret_files, webhook_secrets) = secrets?.into_iter().unzip();
     let github = Github {
         app_id: app_id?,
-        private_key,
+        private_keys,
         webhook_secrets,
         api_url: api_url?,
         git_url: git_url?,
         owners: owners?,
         check_name: check_name?,
         checks_limit: checks_limit?,
+        recover_interval: recover_interval?,
     };
     let files =
-        SecretFiles { private_key: private_key_file, webhook_secrets: webhook_secret_files };
+        SecretFiles { private_keys: private_key_files, webhook_secrets: webhook_secret_files };
     Some((github, files))
 }
 

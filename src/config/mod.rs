@@ -67,8 +67,8 @@ pub struct Http {
 #[derive(Clone, Debug)]
 pub struct Github {
     pub app_id: u64,
-    /// The App's private key as PEM.
-    pub private_key: Sealed,
+    /// The App's private keys as PEM, the newest first; the newest that GitHub accepts signs.
+    pub private_keys: Vec<Sealed>,
     /// The newest first; every one is accepted.
     pub webhook_secrets: Vec<Sealed>,
     /// REST base without a slash at the end.
@@ -81,6 +81,8 @@ pub struct Github {
     pub check_name: String,
     /// A run with more hosts shows a check only of those that are worth one.
     pub checks_limit: usize,
+    /// Between two looks for deliveries that did not reach us.
+    pub recover_interval: Duration,
 }
 
 /// `[store]`.

@@ -15,12 +15,14 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         &[
             "app_id",
             "private_key_file",
+            "private_key_files",
             "webhook_secret_files",
             "api_url",
             "git_url",
             "owners",
             "check_name",
             "checks_limit",
+            "recover_interval",
         ],
     ),
     ("store", &["url", "directory"]),
@@ -208,6 +210,29 @@ impl Section<'_, '_> {
             remedy,
         });
         None
+    }
+
+    /// Of two settings exactly one: the second under its own rule, else the first, which `example`
+    /// shows. `None` after a mistake.
+    pub(super) fn either<T>(
+        &mut self,
+        (key, example): (&str, &str),
+        read: impl FnOnce(&Given<'_>) -> Result<T, Wrong>,
+        (other, read_other): (&str, impl FnOnce(&Given<'_>) -> Result<T, Wrong>),
+    ) -> Option<T> {
+        let Some(value) = self.values.get(other).cloned() else {
+            return self.required(key, example, read);
+        };
+        if self.values.remove(key).is_some() {
+            let path = self.path_of(other);
+            let wrong = Wrong::wanted(format!("only one of `{other}` and `{key}`"))
+                .found(format!("`{key}` beside it"))
+                .remedy(format!("take `{key}` away and name its file in `{other}`"));
+            self.reader.wrong(&path, &value, wrong);
+            self.values.remove(other);
+            return None;
+        }
+        self.given(other, read_other)
     }
 
     /// A setting with a default. `None` after a mistake.

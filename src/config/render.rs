@@ -17,13 +17,19 @@ impl Loaded {
         page.line("public_url", &quote(&http.public_url));
         page.section("github");
         page.line("app_id", &github.app_id.to_string());
-        page.line("private_key_file", &quote_path(&self.private_key_file));
+        match self.private_key_files.as_slice() {
+            [one] if !self.origins.contains_key("github.private_key_files") => {
+                page.line("private_key_file", &quote_path(one));
+            }
+            files => page.line("private_key_files", &list(files, |it| quote_path(it))),
+        }
         page.line("webhook_secret_files", &list(&self.webhook_secret_files, |it| quote_path(it)));
         page.line("api_url", &quote(&github.api_url));
         page.line("git_url", &quote(&github.git_url));
         page.line("owners", &list(&github.owners, |it| quote(it)));
         page.line("check_name", &quote(&github.check_name));
         page.line("checks_limit", &github.checks_limit.to_string());
+        page.line("recover_interval", &quote(&time(github.recover_interval)));
         page.section("store");
         page.line("url", &quote(&seal_password(&self.config.store.url)));
         page.line("directory", &quote_path(&self.config.store.directory));

@@ -23,8 +23,19 @@ fn secret_file(text: &str) -> Result<(PathBuf, Vec<u8>), Wrong> {
 }
 
 /// The App's key, and the file it is in.
-pub(super) fn private_key(given: &Given<'_>) -> Result<(PathBuf, Sealed), Wrong> {
+pub(super) fn private_key(given: &Given<'_>) -> Result<Vec<(PathBuf, Sealed)>, Wrong> {
     let text = given.text().ok_or_else(|| Wrong::wanted("the absolute path of a file"))?;
+    key(text).map(|it| vec![it])
+}
+
+/// The App's keys and the files they are in, the newest first. The first mistake is told.
+pub(super) fn private_keys(given: &Given<'_>) -> Result<Vec<(PathBuf, Sealed)>, Wrong> {
+    let wrong = || Wrong::wanted("a list of absolute paths of files, each with a key of the App");
+    let names = given.list().filter(|names| !names.is_empty()).ok_or_else(wrong)?;
+    names.iter().map(|name| key(name)).collect()
+}
+
+fn key(text: &str) -> Result<(PathBuf, Sealed), Wrong> {
     let (path, bytes) = secret_file(text)?;
     let not_a_key = |what: String| {
         Wrong::wanted("the App's private key, an RSA key as PEM")

@@ -163,6 +163,13 @@ pub(super) fn duration(given: &Given<'_>) -> Result<Duration, Wrong> {
         .ok_or_else(|| Wrong::wanted("a time above zero with its unit, like \"15m\" or \"2h\""))
 }
 
+/// Between two questions to GitHub.
+pub(super) fn interval(given: &Given<'_>) -> Result<Duration, Wrong> {
+    let limits = Duration::from_secs(1)..=Duration::from_hours(24);
+    let wrong = || Wrong::wanted("a time from \"1s\" to \"24h\", like \"5m\"");
+    duration(given).ok().filter(|it| limits.contains(it)).ok_or_else(wrong)
+}
+
 /// An absolute URL without query, fragment or user, its last slash trimmed.
 fn url(given: &Given<'_>, example: &str) -> Result<reqwest::Url, Wrong> {
     given

@@ -1,4 +1,5 @@
 //! A delivery, the policy and what stands become a decision. Pure: everything it needs is told.
+mod late;
 mod people;
 
 use std::fmt;
@@ -7,12 +8,15 @@ use crate::domain::Timestamp;
 use crate::domain::id::{Branch, CommitSha, Login, RunId};
 use crate::domain::incoming::{
     GroupChange, Incoming, InstallationChange, MergeGroup, Origin, PullRequest, Push, PushTarget,
-    Repository,
+    Repository, RepositoryChange, RepositoryStanding,
 };
 use crate::domain::policy::{Approvals, Forks, Policy, TrustPolicy};
-use crate::domain::run::{Approval, Reason, Run, RunState, Trust};
-use crate::domain::verdict::{Problem, Verdict};
+use crate::domain::run::{Approval, Reason, Run, Trust};
+use crate::domain::verdict::Problem;
 
+use late::{as_ours, is_no_news, is_older, out_of_reach, was_superseded};
+
+pub use late::Source;
 pub use people::{Act, Again, Age, Aim, Clicked, Reaction, Seen, Tested};
 
 /// What is known when a delivery is decided.
@@ -26,6 +30,8 @@ pub struct Facts<'a> {
     pub policy: PolicyFact<'a>,
     /// Who may do what, once it was asked for.
     pub trust: Option<&'a TrustFacts>,
+    /// Whether GitHub told us of it or we looked ourselves.
+    pub source: Source,
     pub standing: Standing,
     /// What a click or a comment is about.
     pub aim: Aim,
@@ -112,6 +118,8 @@ pub struct Standing {
     pub newest: Option<Run>,
     /// Those without a verdict or with a build that has not ended.
     pub open: Vec<Run>,
+    /// Where the repository itself stands and since when, where it is known.
+    pub repository: Option<(RepositoryStanding, Timestamp)>,
 }
 
 /// What is to be done about a delivery.
@@ -157,6 +165,8 @@ pub enum Decision {
         acts: Vec<Act>,
         reaction: Option<Reaction>,
     },
+    /// What became of repositories, those of strangers among them as lost.
+    Repositories(Vec<RepositoryChange>),
 }
 
 /// A run to be made.
@@ -198,6 +208,7 @@ pub fn subject(incoming: &Incoming) -> Option<(&Repository, Reason, &CommitSha)>
         | Incoming::Rerun(_)
         | Incoming::Press(_)
         | Incoming::Comment(_)
+        | Incoming::Repositories(_)
         | Incoming::Ignored(_) => None,
     }
 }
@@ -207,6 +218,10 @@ pub fn decide(incoming: &Incoming, facts: &Facts<'_>) -> Decision {
     match incoming {
         Incoming::Ignored(why) => Decision::Ignore(why.clone()),
         Incoming::Installation(change) => Decision::Installation(*change),
+        Incoming::Repositories(changes) => {
+            let changes = changes.iter().map(|it| as_ours(it, facts.owners));
+            Decision::Repositories(changes.collect())
+        }
         Incoming::Push(push) => decide_push(push, facts),
         Incoming::PullRequest(pull) => decide_pull_request(pull, facts),
         Incoming::MergeGroup(group) => decide_merge_group(group, facts),
@@ -344,11 +359,12 @@ fn unwanted_owner(repository: &Repository, facts: &Facts<'_>) -> Option<String> 
 }
 
 fn start(repository: &Repository, run: NewRun, facts: &Facts<'_>) -> Decision {
-    if let Some(why) = refuse(repository, facts) {
+    if let Some(why) = refuse(repository, facts).or_else(|| out_of_reach(&run, &facts.standing)) {
         return Decision::Ignore(why);
     }
     let standing = &facts.standing;
-    if let Some(newer) = standing.newest.as_ref().filter(|newest| is_older(&run, newest)) {
+    let stands = |newest: &&Run| is_older(&run, newest) || is_no_news(&run, newest, facts.source);
+    if let Some(newer) = standing.newest.as_ref().filter(stands) {
         return Decision::Ignore(format!("older than {}, which stands", newer.sha.short()));
     }
     let other = |open: &&Run| standing.same.as_ref().is_none_or(|same| same.id != open.id);
@@ -376,19 +392,6 @@ fn start(repository: &Repository, run: NewRun, facts: &Facts<'_>) -> Decision {
 
 fn tested(same: &Run) -> Decision {
     Decision::Ignore(format!("run {} tests this commit", same.id))
-}
-
-fn was_superseded(run: &Run) -> bool {
-    matches!(run.state, RunState::Ended { verdict: Verdict::Superseded { .. }, .. })
-}
-
-/// GitHub's times have whole seconds; within one, the commit before tells the order. Two that name
-/// each other are a force push there and back: the one that arrives later is the way back.
-fn is_older(new: &NewRun, standing: &Run) -> bool {
-    let is_before = standing.base.as_ref() == Some(&new.sha) && standing.sha != new.sha;
-    let is_after = new.base.as_ref() == Some(&standing.sha);
-    new.occurred_at < standing.occurred_at
-        || (new.occurred_at == standing.occurred_at && is_before && !is_after)
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub enum Incoming {
     Rerun(Rerun),
     Press(Press),
     Comment(Comment),
+    /// Repositories got another name, owner or visibility, or came into reach or went out of it.
+    Repositories(Vec<RepositoryChange>),
     /// Understood, and nothing to do; the text says why, for the delivery's record.
     Ignored(String),
 }
@@ -122,6 +124,50 @@ pub enum InstallationStanding {
     Active,
     Suspended,
     Deleted,
+}
+
+/// What became of a repository; it matters where the repository is known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryChange {
+    pub id: RepositoryId,
+    /// Through which GitHub told us.
+    pub installation: InstallationId,
+    /// GitHub's time of it, where what it sent has one.
+    pub occurred_at: Option<Timestamp>,
+    pub now: RepositoryNow,
+}
+
+/// Where a repository is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepositoryNow {
+    /// In reach of the installation that told us.
+    Here(RepositoryFacts),
+    /// Read only: GitHub takes no check for it.
+    Archived(RepositoryFacts),
+    /// No longer in reach of the installation that told us.
+    Removed,
+    /// Deleted, or another account's: in reach of nobody.
+    Lost,
+}
+
+/// What a repository is called, and who may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryFacts {
+    pub owner: Owner,
+    pub name: RepositoryName,
+    pub visibility: Visibility,
+    /// Where what GitHub sent says it.
+    pub default_branch: Option<Branch>,
+}
+
+/// Whether GitHub lets us act in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryStanding {
+    Active,
+    /// Read only; its owner may bring it back.
+    Archived,
+    /// Out of reach.
+    Gone,
 }
 
 /// A check of ours, as GitHub names it.

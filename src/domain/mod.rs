@@ -7,7 +7,9 @@
 //! 2. [`incoming`]: what GitHub told us, in our words.
 //! 3. [`policy`]: a repository's wishes (`fleetcheck.toml`).
 //! 4. [`decide`]: a delivery, the policy and what stands become a decision.
-//! 5. [`run`], [`build`]: the two lives that everything else serves.
+//!    [`recover`] says what did not reach us, and is decided the same way.
+//! 5. [`run`], [`build`]: the two lives that everything else serves; [`reach`]: what becomes of them
+//!    without their repository.
 //! 6. [`plan`]: what a flake lists and what is known become builds.
 //! 7. [`queue`]: which waiting builds a free slot takes next.
 //! 8. [`base`]: what is known of the commit that a run is compared with; [`cause`]: what makes two
@@ -35,6 +37,8 @@ pub mod page;
 pub mod plan;
 pub mod policy;
 pub mod queue;
+pub mod reach;
+pub mod recover;
 pub mod run;
 pub mod skip;
 pub mod text;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
-use crate::domain::decide::{self, Act, Admission, Aim, Decision, Facts, NewRun, Reaction, Replay};
+use crate::domain::decide::{
+    self, Act, Admission, Aim, Decision, Facts, NewRun, Reaction, Replay, Source,
+};
 use crate::domain::id::{DeliveryId, RepositoryId};
 use crate::domain::incoming::{Comment, Incoming, Press, Repository, Rerun, RerunOf};
 use crate::domain::run::{Approval, Reason, Run, RunState, Skip};
@@ -68,9 +70,12 @@ impl Stage for Intake {
                 }
                 Err(error) => Decided::Unreadable { note: error.to_string() },
             };
+            let is_wide = matches!(outcome, Decided::Installation(_) | Decided::Repositories(_));
             outcomes.push((delivery.guid, outcome));
-            if by_person {
+            if by_person || is_wide {
+                // What the next one means depends on it, whichever branch that is about.
                 self.commit(&mut outcomes).await?;
+                subjects.clear();
             }
         }
         self.commit(&mut outcomes).await?;
@@ -105,6 +110,7 @@ fn is_by_person(incoming: &Incoming) -> bool {
         | Incoming::PullRequest(_)
         | Incoming::MergeGroup(_)
         | Incoming::Installation(_)
+        | Incoming::Repositories(_)
         | Incoming::Ignored(_) => false,
     }
 }
@@ -127,6 +133,7 @@ async fn aim(store: &Store, incoming: &Incoming) -> Result<Aim, StoreError> {
         | Incoming::PullRequest(_)
         | Incoming::MergeGroup(_)
         | Incoming::Installation(_)
+        | Incoming::Repositories(_)
         | Incoming::Ignored(_) => Aim::Nothing,
     })
 }
@@ -148,7 +155,8 @@ pub(super) async fn decision(
         if store.replayed(delivery).await? { Replay::SeenBefore } else { Replay::FirstSeen };
     let (policy, trust) = (answers.policy(), answers.trust());
     let aim = aim(store, incoming).await?;
-    Ok(decide::decide(incoming, &Facts { owners, replay, policy, trust, standing, aim }))
+    let source = Source::of(&delivery.guid);
+    Ok(decide::decide(incoming, &Facts { owners, replay, policy, trust, source, standing, aim }))
 }
 
 /// A decision as the store carries it out.
@@ -188,6 +196,7 @@ pub(super) fn decided(
             Decided::Rejudge { run, base, base_branch, occurred_at }
         }
         Decision::Installation(change) => Decided::Installation(change),
+        Decision::Repositories(changes) => Decided::Repositories(changes),
         Decision::Act { acts, reaction } => {
             acts.iter().for_each(tell);
             Decided::Act { acts, reaction: reaction.and_then(|it| owed(incoming, it)) }

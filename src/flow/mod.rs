@@ -7,6 +7,7 @@
 //! - [`insight`]: a build that ended well → what changes on its host.
 //! - [`report`]: what is known ≠ what GitHub shows → published.
 //! - [`react`]: comments that were commands are answered.
+//! - [`recover`]: what did not reach us → deliveries of our own, decided like GitHub's.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal.
 pub mod ask;
@@ -19,6 +20,7 @@ pub mod insight;
 pub mod intake;
 mod place;
 pub mod react;
+pub mod recover;
 pub mod report;
 pub mod shared;
 pub mod source;

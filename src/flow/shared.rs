@@ -55,6 +55,7 @@ pub struct Wakeups {
     /// Somebody's work may no longer be wanted.
     pub cancelled: Notify,
     pub sweep: Notify,
+    pub recover: Notify,
 }
 
 impl Wakeups {
@@ -68,6 +69,7 @@ impl Wakeups {
                 Event::InsightWanted => &self.insight,
                 Event::AttemptUnwanted | Event::RunEnded => &self.cancelled,
                 Event::ReactionOwed => &self.react,
+                Event::HeadsAsked => &self.recover,
             }
             .notify_waiters();
         }

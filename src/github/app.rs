@@ -49,6 +49,16 @@ impl Github {
         Ok(AppFacts { slug: slug.unwrap_or_default(), name, permissions, events, clock_offset_ms })
     }
 
+    /// What GitHub says to each of the App's keys, in their order in the settings.
+    pub async fn try_keys(&self) -> Vec<Result<(), GithubError>> {
+        let mut answers = Vec::new();
+        for key in 0..self.identity.keys() {
+            let call = get("app", "look up the App", "/app".to_owned());
+            answers.push(self.signed_with(key, &call).await.map(drop));
+        }
+        answers
+    }
+
     /// The accounts in which the App is installed.
     ///
     /// # Errors

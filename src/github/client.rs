@@ -19,7 +19,7 @@ use crate::domain::id::{InstallationId, RepositoryId};
 use crate::github::error::{self, classify, header};
 use crate::github::graphql;
 use crate::github::limits::Limits;
-use crate::github::token::{Identity, LAG_PAUSES, Minted, TokenKey, Tokens};
+use crate::github::token::{Identity, Minted, TokenKey, Tokens};
 
 pub use crate::github::app::{AppFacts, InstallationFacts};
 pub use crate::github::error::GithubError;
@@ -46,15 +46,15 @@ pub struct Github {
     /// An absolute address, which octocrab's base does not change.
     pub(super) graphql_url: String,
     pub(super) app_id: u64,
-    identity: Identity,
-    tokens: Tokens,
+    pub(super) identity: Identity,
+    pub(super) tokens: Tokens,
     pub(super) limits: Limits,
     clock: Clock,
 }
 
 /// Whom an answer is about.
 #[derive(Clone, Copy)]
-enum Who {
+pub(super) enum Who {
     App,
     Installation(InstallationId),
 }
@@ -100,6 +100,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// GitHub's time when it answered; ours where it does not say.
+    pub(super) fn date(&self, now: Timestamp) -> Timestamp {
+        now.plus(error::clock_offset(&self.headers, now).unwrap_or(0))
+    }
+
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, GithubError> {
         serde_json::from_str(&self.body).map_err(|error| {
             GithubError::weather(format!("{}: GitHub's answer cannot be read: {error}", self.about))
@@ -138,7 +143,7 @@ impl Github {
             graphql_url: graphql::url(config.api_url.trim_end_matches('/')),
             api_url: config.api_url.trim_end_matches('/').to_owned(),
             app_id: config.app_id,
-            identity: Identity::new(config.app_id, &config.private_key)?,
+            identity: Identity::new(config.app_id, &config.private_keys)?,
             tokens: Tokens::default(),
             limits: Limits::default(),
             clock,
@@ -160,7 +165,7 @@ impl Github {
         installation: InstallationId,
         repository: RepositoryId,
     ) -> Result<Sealed, GithubError> {
-        let key = TokenKey { purpose, installation, repository };
+        let key = TokenKey { purpose, installation, repository: Some(repository) };
         self.minted(key).await.map(|minted| minted.token)
     }
 
@@ -172,69 +177,11 @@ impl Github {
         repository: RepositoryId,
         token: &Sealed,
     ) {
-        self.tokens.forget(TokenKey { purpose, installation, repository }, token).await;
+        let key = TokenKey { purpose, installation, repository: Some(repository) };
+        self.tokens.forget(key, token).await;
     }
 
-    /// A call as the App itself.
-    pub(super) async fn as_app(&self, call: Call) -> Result<Answer, GithubError> {
-        let jwt = self.identity.jwt(self.now())?;
-        self.send(&call, &jwt, Who::App).await
-    }
-
-    /// A call that reports, through an installation and in one repository.
-    pub(super) async fn as_reporter(
-        &self,
-        installation: InstallationId,
-        repository: RepositoryId,
-        call: Call,
-    ) -> Result<Answer, GithubError> {
-        self.through(Purpose::Report, installation, repository, call).await
-    }
-
-    /// A call for one purpose, through an installation and in one repository.
-    ///
-    /// A refused token is replaced once; one that is seconds old is given time to become known.
-    /// Neither can double an effect: GitHub did nothing.
-    pub(super) async fn through(
-        &self,
-        purpose: Purpose,
-        installation: InstallationId,
-        repository: RepositoryId,
-        call: Call,
-    ) -> Result<Answer, GithubError> {
-        let key = TokenKey { purpose, installation, repository };
-        let mut lag = LAG_PAUSES.iter();
-        let mut replaced = false;
-        loop {
-            if let Some(until) = self.closed_until(installation) {
-                let wait = Duration::from_millis(until.since(self.now()).unsigned_abs());
-                let what = format!("{}: GitHub wants no calls for {wait:?}", call.about);
-                return Err(GithubError::Weather { what, retry_after: Some(wait) });
-            }
-            let minted = self.minted(key).await?;
-            let who = Who::Installation(installation);
-            let refused = match self.send(&call, &minted.token, who).await {
-                Err(it @ (GithubError::Unauthenticated { .. } | GithubError::Forbidden(_))) => it,
-                other => return other,
-            };
-            if is_suspension(&refused) {
-                self.tokens.forget(key, &minted.token).await;
-                return Err(refused);
-            }
-            if minted.is_fresh(self.now())
-                && let Some(pause) = lag.next()
-            {
-                tokio::time::sleep(*pause).await;
-            } else if matches!(refused, GithubError::Unauthenticated { .. }) && !replaced {
-                self.tokens.forget(key, &minted.token).await;
-                replaced = true;
-            } else {
-                return Err(refused);
-            }
-        }
-    }
-
-    async fn minted(&self, key: TokenKey) -> Result<Minted, GithubError> {
+    pub(super) async fn minted(&self, key: TokenKey) -> Result<Minted, GithubError> {
         let slot = self.tokens.slot(key);
         let mut held = slot.lock().await;
         if let Some(minted) = held.as_ref().filter(|it| it.is_usable(self.now())) {
@@ -262,7 +209,10 @@ impl Github {
             about: format!("get a token of installation {}", installation.0),
             method: Method::POST,
             path: format!("/app/installations/{}/access_tokens", installation.0),
-            body: Some(json!({ "repository_ids": [repository.0], "permissions": permissions })),
+            body: Some(match repository {
+                Some(it) => json!({ "repository_ids": [it.0], "permissions": permissions }),
+                None => json!({ "permissions": permissions }),
+            }),
         };
         let answer = self.as_app(call).await.map_err(mint_refused)?;
         let Wire { token, expires_at } = answer.read()?;
@@ -278,7 +228,12 @@ impl Github {
 
     /// One call, once, except that a GET follows redirects within the API (a repository that was
     /// renamed) and a write repeats where GitHub says that nothing was done here (307, 308).
-    async fn send(&self, call: &Call, bearer: &Sealed, who: Who) -> Result<Answer, GithubError> {
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        bearer: &Sealed,
+        who: Who,
+    ) -> Result<Answer, GithubError> {
         let sent = self.follow(call, bearer, who).await;
         let outcome = sent.as_ref().err().map_or("ok", GithubError::outcome);
         metrics::counter!("github_calls_total", "operation" => call.operation, "outcome" => outcome)
@@ -391,8 +346,4 @@ fn mint_refused(error: GithubError) -> GithubError {
         | GithubError::Unauthenticated { .. }
         | GithubError::Setup(_)) => other,
     }
-}
-
-fn is_suspension(error: &GithubError) -> bool {
-    matches!(error, GithubError::Forbidden(text) if text.contains("suspended"))
 }

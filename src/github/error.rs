@@ -14,6 +14,8 @@ const SECONDARY_LIMIT_PAUSE: Duration = Duration::from_mins(1);
 /// and expiring within ten minutes, and ours leave a minute on either side.
 const CLOCK_TOLERANCE_MS: i64 = 45_000;
 
+const CLOCK_DIFFERS: &str = "this machine's clock differs from GitHub's";
+
 /// Why a call had no success, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GithubError {
@@ -41,6 +43,11 @@ pub enum GithubError {
 impl GithubError {
     pub(super) fn weather(what: String) -> Self {
         Self::Weather { what, retry_after: None }
+    }
+
+    /// Refused because of this machine's clock, not of a key.
+    pub(super) fn is_clock(&self) -> bool {
+        matches!(self, Self::Unauthenticated { what } if what.contains(CLOCK_DIFFERS))
     }
 
     /// A word for the metric.
@@ -143,7 +150,7 @@ pub(super) fn pause(headers: &HeaderMap, now: Timestamp) -> Duration {
 fn unauthenticated(what: String, headers: &HeaderMap, now: Timestamp) -> String {
     match clock_offset(headers, now) {
         Some(offset) if offset.abs() > CLOCK_TOLERANCE_MS => format!(
-            "{what}; this machine's clock differs from GitHub's by {} s: set it (NTP)",
+            "{what}; {CLOCK_DIFFERS} by {} s: set it (NTP)",
             // `Date` has whole seconds and was on its way: not more exact than it is.
             (offset.abs() + 5_000) / 10_000 * 10
         ),

@@ -7,10 +7,12 @@ use crate::domain::Timestamp;
 use crate::domain::id::{Branch, CommitSha, InstallationId, RepositoryId};
 use crate::domain::incoming::{
     GroupChange, Incoming, InstallationChange, InstallationStanding, MergeGroup, Origin,
-    PullRequest, Push, PushTarget, Repository, Visibility,
+    PullRequest, Push, PushTarget, Repository,
 };
 use crate::github::webhook::shown;
-use crate::github::{ISSUE_COMMENT, MERGE_GROUP, PULL_REQUEST, PUSH, wire};
+use crate::github::{
+    ISSUE_COMMENT, MERGE_GROUP, PULL_REQUEST, PUSH, REPOSITORY, repositories, wire,
+};
 
 /// Branches on which a merge queue tries its groups; they come and go by themselves.
 const MERGE_QUEUE: &str = "refs/heads/gh-readonly-queue/";
@@ -38,13 +40,17 @@ pub fn read(event: &str, body: &[u8]) -> Result<Incoming, Unreadable> {
         "check_suite" => parse(body).and_then(|event| people::check_suite(&event)),
         ISSUE_COMMENT => parse(body).and_then(people::comment),
         "installation" => parse(body).map(|change| installation(&change)),
+        REPOSITORY => parse(body).and_then(repositories::repository),
+        "installation_repositories" => {
+            parse(body).and_then(|event| repositories::membership(&event))
+        }
         other => Ok(Incoming::Ignored(format!("event `{}` is not acted on", shown(other)))),
     };
     incoming.map_err(|what| Unreadable { event: shown(event), what })
 }
 
 /// The reason, in words, is all that the record of a delivery needs.
-type Parsed<T> = Result<T, String>;
+pub(super) type Parsed<T> = Result<T, String>;
 
 fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Parsed<T> {
     // Serde's message says the field or the place; it can quote a value, so it is made fit to show.
@@ -159,19 +165,16 @@ fn repository_of(
         owner: named(owner)?,
         name: named(&repository.name)?,
         default_branch: named(&repository.default_branch)?,
-        visibility: match repository.private {
-            Some(false) => Visibility::Public,
-            Some(true) | None => Visibility::Private,
-        },
+        visibility: repositories::visibility(repository.private),
         installation: InstallationId(installation.id),
     })
 }
 
-fn named<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Parsed<T> {
+pub(super) fn named<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Parsed<T> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 
-fn moment(moment: &wire::Moment) -> Parsed<Timestamp> {
+pub(super) fn moment(moment: &wire::Moment) -> Parsed<Timestamp> {
     match moment {
         wire::Moment::Seconds(seconds) => Ok(Timestamp(seconds.saturating_mul(1000))),
         wire::Moment::Iso(text) => text

@@ -1,6 +1,7 @@
 //! Who we are to GitHub: the App's JWT and installation tokens for one purpose each.
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -12,7 +13,9 @@ use crate::config::Sealed;
 use crate::domain::Timestamp;
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::github::error::GithubError;
-use crate::github::{FETCH_PERMISSIONS, REACT_PERMISSIONS, REPORT_PERMISSIONS};
+use crate::github::{
+    FETCH_PERMISSIONS, REACT_PERMISSIONS, RECOVER_PERMISSIONS, REPORT_PERMISSIONS,
+};
 
 /// A token is replaced this long before GitHub lets it expire, so that none expires in use.
 const SPARE_MS: i64 = 5 * 60 * 1000;
@@ -24,7 +27,8 @@ const LAG_MS: i64 = 10_000;
 /// How long to wait for that, and how often.
 pub(super) const LAG_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// What an installation token is for. It can do nothing else, and only in one repository.
+/// What an installation token is for. It can do nothing else, and what is written or fetched with
+/// it is in one repository only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Check runs and statuses.
@@ -33,6 +37,9 @@ pub enum Purpose {
     Fetch,
     /// Reactions to comments.
     React,
+    /// Looking at what there is: repositories, pull requests, branches. In every repository of the
+    /// installation, because which they are is the question.
+    Recover,
 }
 
 impl Purpose {
@@ -41,6 +48,7 @@ impl Purpose {
             Self::Report => REPORT_PERMISSIONS,
             Self::Fetch => FETCH_PERMISSIONS,
             Self::React => REACT_PERMISSIONS,
+            Self::Recover => RECOVER_PERMISSIONS,
         }
     }
 }
@@ -50,7 +58,8 @@ impl Purpose {
 pub(super) struct TokenKey {
     pub(super) purpose: Purpose,
     pub(super) installation: InstallationId,
-    pub(super) repository: RepositoryId,
+    /// `None` for all of the installation.
+    pub(super) repository: Option<RepositoryId>,
 }
 
 /// An installation token with what is known about its life.
@@ -96,10 +105,12 @@ impl Tokens {
     }
 }
 
-/// The App's identity: its id and the key it signs with.
+/// The App's identity: its id and the keys it signs with, the newest first.
 pub(super) struct Identity {
     app_id: u64,
-    key: EncodingKey,
+    keys: Vec<EncodingKey>,
+    /// The place of the key that GitHub accepted last.
+    accepted: AtomicUsize,
 }
 
 impl fmt::Debug for Identity {
@@ -116,23 +127,44 @@ struct Claims {
 }
 
 impl Identity {
-    pub(super) fn new(app_id: u64, private_key: &Sealed) -> Result<Self, GithubError> {
-        let key = EncodingKey::from_rsa_pem(private_key.reveal().as_bytes()).map_err(|_| {
-            GithubError::Setup(
-                "github.private_key_file: this is not an RSA private key in PEM; generate one on \
-                 the App's settings page and keep the file as it was downloaded"
-                    .to_owned(),
-            )
-        })?;
-        Ok(Self { app_id, key })
+    pub(super) fn new(app_id: u64, private_keys: &[Sealed]) -> Result<Self, GithubError> {
+        let key = |key: &Sealed| {
+            EncodingKey::from_rsa_pem(key.reveal().as_bytes()).map_err(|_| {
+                GithubError::Setup(
+                    "github.private_key_file: this is not an RSA private key in PEM; generate one \
+                     on the App's settings page and keep the file as it was downloaded"
+                        .to_owned(),
+                )
+            })
+        };
+        let keys = private_keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() {
+            return Err(GithubError::Setup("github.private_key_file: no key is given".to_owned()));
+        }
+        Ok(Self { app_id, keys, accepted: AtomicUsize::new(0) })
+    }
+
+    /// How many keys there are.
+    pub(super) fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The key to sign with.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// GitHub accepted this key after it had refused another.
+    pub(super) fn accept(&self, key: usize) {
+        self.accepted.store(key, Ordering::Relaxed);
     }
 
     /// A JWT for the next nine minutes, dated a minute back for clocks that differ a little.
-    pub(super) fn jwt(&self, now: Timestamp) -> Result<Sealed, GithubError> {
+    pub(super) fn jwt(&self, key: usize, now: Timestamp) -> Result<Sealed, GithubError> {
         let seconds = now.0.div_euclid(1000);
         let claims =
             Claims { iss: self.app_id.to_string(), iat: seconds - 60, exp: seconds + 9 * 60 };
-        encode(&Header::new(Algorithm::RS256), &claims, &self.key)
+        encode(&Header::new(Algorithm::RS256), &claims, &self.keys[key])
             .map(Sealed::new)
             .map_err(|error| GithubError::Setup(format!("github.private_key_file: {error}")))
     }

@@ -7,7 +7,7 @@
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::domain::incoming::Command;
 use crate::github::wire::{ChangesGlance, CheckGlance, CommentGlance, Glance};
-use crate::github::{ISSUE_COMMENT, MERGE_GROUP, PULL_REQUEST, PUSH};
+use crate::github::{ISSUE_COMMENT, MERGE_GROUP, PULL_REQUEST, PUSH, REPOSITORY, repositories};
 
 pub use crate::github::read::{Unreadable, read};
 pub use crate::github::signature::{Secrets, Unverified, VerifiedBody};
@@ -71,6 +71,13 @@ pub fn peek(
     };
     let owner = account.and_then(|it| it.login());
     let disposition = match wanted(event, action, body.bytes(), app_id) {
+        // It may have been ours until now.
+        Disposition::Act
+            if (event, action) == (REPOSITORY, Some("transferred"))
+                && ids.installation.is_some() =>
+        {
+            Disposition::Act
+        }
         Disposition::Act => admit(event, &ids, owner, owners),
         other @ (Disposition::Ignore(_) | Disposition::Echo | Disposition::Ping) => other,
     };
@@ -87,6 +94,19 @@ struct Ids {
     installation: Option<InstallationId>,
 }
 
+/// Whether deliveries of this event and action may be acted on, so that none of them may be lost.
+pub fn may_act(event: &str, action: Option<&str>) -> bool {
+    // Of these only the body tells.
+    let may = matches!(
+        (event, action),
+        (PULL_REQUEST, Some("edited"))
+            | (ISSUE_COMMENT, Some("created"))
+            | ("check_run", Some("rerequested" | "requested_action"))
+            | ("check_suite", Some("rerequested"))
+    );
+    may || wanted(event, action, b"{}", 0) == Disposition::Act
+}
+
 /// What an event and its action ask for, whoever they concern.
 fn wanted(event: &str, action: Option<&str>, body: &[u8], app_id: u64) -> Disposition {
     match (event, action) {
@@ -97,7 +117,9 @@ fn wanted(event: &str, action: Option<&str>, body: &[u8], app_id: u64) -> Dispos
         | (
             "installation",
             Some("created" | "deleted" | "suspend" | "unsuspend" | "new_permissions_accepted"),
-        ) => Disposition::Act,
+        )
+        | ("installation_repositories", Some("added" | "removed")) => Disposition::Act,
+        (REPOSITORY, Some(action)) if repositories::ACTIONS.contains(&action) => Disposition::Act,
         (PULL_REQUEST, Some("edited")) => edited(body),
         ("check_run" | "check_suite", Some("created" | "completed")) if is_ours(body, app_id) => {
             Disposition::Echo
@@ -132,8 +154,9 @@ fn reason(event: &str, action: Option<&str>) -> String {
         (ISSUE_COMMENT, Some("edited" | "deleted" | "pinned" | "unpinned")) => {
             format!("{name}: only new comments are read")
         }
-        ("installation_repositories", Some("added" | "removed"))
-        | ("github_app_authorization", Some("revoked")) => format!("{name}: nothing to do"),
+        (REPOSITORY, Some("created")) | ("github_app_authorization", Some("revoked")) => {
+            format!("{name}: nothing to do")
+        }
         (PULL_REQUEST, Some(known)) if IDLE_PULL_REQUEST_ACTIONS.contains(&known) => {
             format!("{name}: its head and base are as before")
         }
@@ -145,6 +168,7 @@ fn reason(event: &str, action: Option<&str>) -> String {
             | "check_suite"
             | MERGE_GROUP
             | ISSUE_COMMENT
+            | REPOSITORY
             | "github_app_authorization",
             Some(action),
         ) => format!("unknown action `{}` of event `{}`", shown(action), shown(event)),
@@ -156,6 +180,7 @@ fn reason(event: &str, action: Option<&str>) -> String {
             | "check_suite"
             | MERGE_GROUP
             | ISSUE_COMMENT
+            | REPOSITORY
             | "github_app_authorization",
             None,
         ) => format!("event `{}` without an action", shown(event)),
@@ -229,7 +254,7 @@ fn admit(event: &str, ids: &Ids, owner: Option<&str>, owners: &[String]) -> Disp
             "{event}: no `installation` in it, so it was not sent to a GitHub App"
         ));
     }
-    if ids.repository.is_none() && event != "installation" {
+    if ids.repository.is_none() && !event.starts_with("installation") {
         return Disposition::Ignore(format!("{event}: no `repository` in it"));
     }
     match owner {

@@ -4,6 +4,7 @@
 //!   without their builds. A private repository's list is empty, as an unknown one's.
 //! - `GET /api/v1/runs/{id}`: one run with its `builds`.
 //! - `GET /api/v1/builds/{id}`: one build.
+//! - `GET /api/v1/deliveries`: see [`deliveries`](crate::http::deliveries).
 //!
 //! A **run**: `id`; `repository` (`owner`, `name`); `sha`; `reason` (`kind`: `push` with `branch`, or
 //! `pull_request` with `number`); `created_at`; `state` (`awaiting_approval`, `requested`,
@@ -236,7 +237,7 @@ fn build_json<'v>(run: &RunView, view: &'v BuildView, links: &Links) -> BuildJso
 }
 
 /// An answer that is an error.
-struct Failed(StatusCode, &'static str);
+pub(super) struct Failed(StatusCode, &'static str);
 
 impl From<Unseen> for Failed {
     fn from(unseen: Unseen) -> Self {

@@ -4,11 +4,13 @@
 //!
 //! - [`webhook`]: `POST /webhook`.
 //! - `pages`: what people read. [`api`]: the same as JSON.
+//! - `deliveries`: what GitHub sent, and what did not reach us.
 //! - `logs`: an attempt's log, whole or as it grows.
 //! - [`health`]: `/healthz`, `/readyz`, `/metrics`.
 //! - `limits`: what keeps strangers from using up our memory and time.
 pub mod api;
 mod colour;
+mod deliveries;
 pub mod health;
 mod limits;
 mod logs;
@@ -80,9 +82,11 @@ pub fn router(front: Arc<Front>) -> Router {
         .with_state(Arc::new(Door::new(Arc::clone(&front))));
     let pages = Router::new()
         .route("/", get(sight::home))
+        .route("/deliveries", get(deliveries::page))
         .route("/runs/{id}", get(sight::run))
         .route("/builds/{id}", get(sight::build))
         .route("/builds/{id}/log", get(logs::log))
+        .route("/api/v1/deliveries", get(deliveries::json))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/runs/{id}", get(api::run))
         .route("/api/v1/builds/{id}", get(api::build))

@@ -71,6 +71,20 @@ fn admit(front: &Front, repository: &Repository, uri: &Uri, key: &Key) -> Result
     if opens { Ok(()) } else { Err(Unseen::Unknown) }
 }
 
+/// Who asks for what is about every repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Has the key of the address, which stands in the service's log.
+    Operator,
+    Stranger,
+}
+
+/// Who asks for this address.
+pub(super) fn reader(front: &Front, uri: &Uri, key: &Key) -> Reader {
+    let opens = front.links.opens(uri.path(), Visibility::Private, key.key.as_deref());
+    if opens { Reader::Operator } else { Reader::Stranger }
+}
+
 /// The run of this id, if the request may see it.
 pub(super) async fn find_run(
     front: &Front,

@@ -3,9 +3,11 @@ use sqlx::AnyConnection;
 
 use crate::domain::Timestamp;
 use crate::domain::build::Ending;
-use crate::domain::decide::{Act, Standing};
+use crate::domain::decide::{Act, Source, Standing};
 use crate::domain::id::{Branch, CommitSha, DeliveryId, NodeId, RepositoryId, RunId};
-use crate::domain::incoming::{InstallationChange, InstallationStanding, Repository};
+use crate::domain::incoming::{
+    InstallationChange, InstallationStanding, Repository, RepositoryChange,
+};
 use crate::domain::run::{Reason, Run, RunState};
 use crate::domain::verdict::Verdict;
 use crate::store::Store;
@@ -16,6 +18,7 @@ use crate::store::moves::{Event, Ledger, Moved, RunStep, builds_of, run_by_id};
 use crate::store::people;
 use crate::store::reactions::{self, NewReaction};
 use crate::store::rows::{self, run_columns};
+use crate::store::{recover, repositories};
 
 /// A decision, as the store carries it out.
 #[expect(clippy::large_enum_variant, reason = "a batch of these lives for one transaction")]
@@ -41,6 +44,8 @@ pub enum Decided {
     Installation(InstallationChange),
     /// What somebody asked for, and the reaction that their comment is owed.
     Act { acts: Vec<Act>, reaction: Option<NewReaction> },
+    /// Repositories were renamed, moved, hidden, archived, or went out of reach or came back.
+    Repositories(Vec<RepositoryChange>),
 }
 
 impl Store {
@@ -84,6 +89,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         Ok(Standing {
+            repository: repositories::standing(&mut tx, repository).await?,
             same: same.as_ref().map(rows::run).transpose()?,
             open: open.iter().map(rows::run).collect::<Result<_>>()?,
             newest: newest.as_ref().map(rows::run).transpose()?,
@@ -110,8 +116,14 @@ impl Store {
         let mut tx = self.write().await?;
         let mut ledger = Ledger::new(now);
         for (guid, decided) in all {
-            if settle(&mut tx, &guid, &decided, now).await? {
-                carry_out(&mut tx, &mut ledger, decided, now).await?;
+            if !settle(&mut tx, &guid, &decided, now).await? {
+                continue;
+            }
+            let is_wide = matches!(decided, Decided::Installation(_) | Decided::Repositories(_));
+            carry_out(&mut tx, &mut ledger, decided, now).await?;
+            if is_wide && Source::of(&guid) == Source::Webhook {
+                // What GitHub sends may be late or out of order: what it answers is not.
+                recover::ask_for_heads(&mut tx, &mut ledger, now).await?;
             }
         }
         let moved = ledger.close(&mut tx).await?;
@@ -137,7 +149,8 @@ async fn settle(
         | Decided::Cancel { .. }
         | Decided::Rejudge { .. }
         | Decided::Act { .. }
-        | Decided::Installation(_) => (DeliveryState::Decided, None, now),
+        | Decided::Installation(_)
+        | Decided::Repositories(_) => (DeliveryState::Decided, None, now),
     };
     let done = sqlx::query(
         "UPDATE delivery SET state = $2, note = $3, changed_at = $4 \
@@ -161,6 +174,7 @@ async fn carry_out(
     match decided {
         Decided::Ignore { .. } | Decided::Unreadable { .. } | Decided::Ask { .. } => Ok(()),
         Decided::Start { repository, run, supersede } => {
+            repositories::is_back(tx, ledger, repository.id, run.occurred_at).await?;
             save_repository(tx, &repository, run.occurred_at).await?;
             if insert_run(tx, &run, now).await? {
                 bump::create_for_run(tx, &run.id, now).await?;
@@ -175,6 +189,7 @@ async fn carry_out(
             Ok(())
         }
         Decided::Revive { repository, run, occurred_at, supersede } => {
+            repositories::is_back(tx, ledger, repository.id, occurred_at).await?;
             save_repository(tx, &repository, occurred_at).await?;
             let sha = revived(tx, ledger, &run, occurred_at).await?;
             for older in supersede.iter().filter(|it| **it != run) {
@@ -216,6 +231,12 @@ async fn carry_out(
             }
         }
         Decided::Installation(change) => changed(tx, ledger, change, now).await,
+        Decided::Repositories(changes) => {
+            for change in &changes {
+                repositories::changed(tx, ledger, change, now).await?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -342,11 +363,17 @@ async fn changed(
     .bind(change.installation.0)
     .bind(rows::standing_name(change.standing))
     .bind(now.0)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    if change.standing == InstallationStanding::Active {
-        for event in [Event::RunRequested, Event::BuildWaiting, Event::ReportBehind] {
-            ledger.note(event);
+    match change.standing {
+        InstallationStanding::Active => {
+            for event in [Event::RunRequested, Event::BuildWaiting, Event::ReportBehind] {
+                ledger.note(event);
+            }
+        }
+        InstallationStanding::Suspended => {}
+        InstallationStanding::Deleted => {
+            repositories::installation_gone(tx, ledger, change.installation, now).await?;
         }
     }
     Ok(())

@@ -56,6 +56,20 @@ pub struct DeliveryRecord {
 }
 
 impl DeliveryState {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Received, Self::Asks, Self::Decided, Self::Ignored, Self::Unreadable];
+
+    /// Its name on pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Asks => "asks",
+            Self::Decided => "decided",
+            Self::Ignored => "ignored",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
     /// As the store keeps it: seven letters each (see the migration).
     pub(super) fn code(self) -> &'static str {
         match self {
@@ -67,7 +81,7 @@ impl DeliveryState {
         }
     }
 
-    fn read(row: &AnyRow) -> Result<Self> {
+    pub(super) fn read(row: &AnyRow) -> Result<Self> {
         Ok(match row.try_get::<&str, _>("state")? {
             "arrived" => Self::Received,
             "waiting" => Self::Asks,

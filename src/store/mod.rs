@@ -12,6 +12,9 @@
 //! - [`runs`]: a run is claimed, listed and evaluated.
 //! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised.
 //! - `people`: what people ask about and what comes of it; [`reactions`]: the answers to comments.
+//! - [`recover`]: what did not reach us, and when that was looked at; `repositories`: those that
+//!   are renamed, leave and come back.
+//! - [`looks`]: what those looks found.
 //! - [`reports`]: what GitHub shows compared with what is known; `bump`: how soon it must;
 //!   [`worth`]: how much of a run it is shown.
 //! - [`sweep`]: lost claims, old rows, numbers, garbage collector roots.
@@ -29,9 +32,11 @@ mod claim;
 pub mod decide;
 pub mod deliveries;
 mod error;
+mod event;
 pub mod facts;
 pub mod insights;
 pub mod intake;
+pub mod looks;
 mod memory;
 mod moves;
 mod open;
@@ -39,7 +44,9 @@ pub mod outlook;
 mod people;
 pub mod queue;
 pub mod reactions;
+pub mod recover;
 pub mod reports;
+mod repositories;
 mod rows;
 pub mod runs;
 pub mod sweep;

@@ -18,52 +18,7 @@ use crate::store::insights::{self, Outlook};
 use crate::store::moves::written::{save_build, save_run};
 use crate::store::rows::{self, build_columns, run_columns};
 
-/// Something that a stage waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Event {
-    /// A run wants its evaluation.
-    RunRequested,
-    /// A build waits for a slot.
-    BuildWaiting,
-    /// What GitHub shows is no longer what is known.
-    ReportBehind,
-    /// A host is to be compared with the commit before.
-    InsightWanted,
-    /// An attempt that runs may have lost its last build.
-    AttemptUnwanted,
-    /// A run that may be under evaluation has ended or begins again: the evaluation is to be
-    /// stopped.
-    RunEnded,
-    /// A comment is owed a reaction.
-    ReactionOwed,
-}
-
-/// What a method of the store has moved, for the flow's wakeups.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Moved(BTreeSet<Event>);
-
-impl Moved {
-    /// Each kind of event once.
-    pub fn events(&self) -> impl Iterator<Item = Event> {
-        self.0.iter().copied()
-    }
-
-    /// Whether something of this kind happened.
-    pub fn has(&self, event: Event) -> bool {
-        self.0.contains(&event)
-    }
-
-    /// Both.
-    pub fn and(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
-        self
-    }
-
-    pub(super) fn note(&mut self, event: Event) {
-        self.0.insert(event);
-    }
-}
+pub use crate::store::event::{Event, Moved};
 
 /// A move of a build's life.
 pub(super) enum BuildStep {
@@ -85,6 +40,8 @@ pub(super) enum RunStep {
     /// Its base changed.
     Rejudge,
     Approve,
+    /// Its repository is back.
+    Resume,
 }
 
 /// The moves of one transaction. [`Ledger::close`] draws the consequences: runs whose last
@@ -218,7 +175,9 @@ impl Ledger {
             RunStep::Evaluated => run.state.evaluated(now),
             RunStep::End(verdict) => run.state.end(verdict, now),
             RunStep::Revive => run.state.revive(&run.approval),
-            RunStep::Again | RunStep::Rejudge => Ok(RunState::again(&run.approval)),
+            RunStep::Again | RunStep::Rejudge | RunStep::Resume => {
+                Ok(RunState::again(&run.approval))
+            }
             RunStep::Approve => run.state.approve(),
         }?;
         if overrules {

@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use crate::domain::Timestamp;
 use crate::domain::build::{Build, BuildState, Rebuild, Required, Waiting};
 use crate::domain::id::{AttrPath, InstallationId, Login, RepositoryId};
-use crate::domain::incoming::{InstallationStanding, Repository, Visibility};
+use crate::domain::incoming::{InstallationStanding, Repository, RepositoryStanding, Visibility};
 use crate::domain::run::{Approval, Run, RunState, Skip, Trust};
 use crate::store::error::{Result, StoreError};
 
@@ -52,7 +52,7 @@ macro_rules! repository_columns {
 /// True of a `repository p` through which GitHub lets us act.
 macro_rules! active {
     () => {
-        "NOT EXISTS (SELECT 1 FROM installation i \
+        "p.standing = 'active' AND NOT EXISTS (SELECT 1 FROM installation i \
           WHERE i.id = p.installation_id AND i.standing <> 'active')"
     };
 }
@@ -148,11 +148,45 @@ pub(super) fn visibility_name(visibility: Visibility) -> &'static str {
     }
 }
 
+pub(super) fn visibility(row: &AnyRow, column: &str) -> Result<Visibility> {
+    match row.try_get::<&str, _>(column)? {
+        "public" => Ok(Visibility::Public),
+        "private" => Ok(Visibility::Private),
+        other => Err(unknown(column, other)),
+    }
+}
+
 pub(super) fn standing_name(standing: InstallationStanding) -> &'static str {
     match standing {
         InstallationStanding::Active => "active",
         InstallationStanding::Suspended => "suspended",
         InstallationStanding::Deleted => "deleted",
+    }
+}
+
+pub(super) fn installation_standing(text: &str) -> Result<InstallationStanding> {
+    match text {
+        "active" => Ok(InstallationStanding::Active),
+        "suspended" => Ok(InstallationStanding::Suspended),
+        "deleted" => Ok(InstallationStanding::Deleted),
+        other => Err(unknown("installation.standing", other)),
+    }
+}
+
+pub(super) fn repository_standing_name(standing: RepositoryStanding) -> &'static str {
+    match standing {
+        RepositoryStanding::Active => "active",
+        RepositoryStanding::Archived => "archived",
+        RepositoryStanding::Gone => "gone",
+    }
+}
+
+pub(super) fn repository_standing(text: &str) -> Result<RepositoryStanding> {
+    match text {
+        "active" => Ok(RepositoryStanding::Active),
+        "archived" => Ok(RepositoryStanding::Archived),
+        "gone" => Ok(RepositoryStanding::Gone),
+        other => Err(unknown("repository.standing", other)),
     }
 }
 
@@ -168,11 +202,7 @@ pub(super) fn repository(row: &AnyRow) -> Result<Repository> {
         owner: parsed(row, "p_owner")?,
         name: parsed(row, "p_name")?,
         default_branch: parsed(row, "p_default_branch")?,
-        visibility: match row.try_get::<&str, _>("p_visibility")? {
-            "public" => Visibility::Public,
-            "private" => Visibility::Private,
-            other => return Err(unknown("p_visibility", other)),
-        },
+        visibility: visibility(row, "p_visibility")?,
         installation: InstallationId(row.try_get("p_installation")?),
     })
 }

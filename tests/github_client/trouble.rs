@@ -145,7 +145,7 @@ async fn the_app_and_its_installations_are_as_github_says() {
 async fn a_key_that_is_no_key_is_refused_with_what_to_do() {
     let fake = FakeGitHub::start(Options::default()).await;
     let mut settings = settings(&fake);
-    settings.private_key = Sealed::new("-----BEGIN NONSENSE-----".to_owned());
+    settings.private_keys = vec![Sealed::new("-----BEGIN NONSENSE-----".to_owned())];
     let refused = Github::new(&settings, Arc::new(|| Timestamp(0))).unwrap_err();
     let GithubError::Setup(text) = &refused else { panic!("{refused:?}") };
     assert!(text.starts_with("github.private_key_file: this is not an RSA private key"), "{text}");

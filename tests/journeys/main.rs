@@ -15,7 +15,9 @@ mod people;
 mod postgres;
 mod pull_requests;
 mod pushes;
+mod recover;
 mod repositories;
+mod repository_changes;
 mod reruns;
 #[path = "../store/postgres.rs"]
 mod server;

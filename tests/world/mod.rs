@@ -35,8 +35,10 @@ pub struct World {
     system: String,
     /// More lines for the settings file, after `[nix]`.
     settings: String,
-    /// The same, of `[github]`.
-    github_settings: String,
+    /// And after `[github]`.
+    pub github_settings: String,
+    /// Instead of the App's one key, the newest first.
+    pub keys: Option<Vec<PathBuf>>,
     owners: Vec<String>,
     /// For `store.url`; without it `SQLite` in a file.
     store: Option<String>,
@@ -68,6 +70,7 @@ impl World {
             system,
             settings: String::new(),
             github_settings: String::new(),
+            keys: None,
             owners: vec!["acme".to_owned()],
         }
     }
@@ -271,22 +274,6 @@ impl World {
         let lines =
             all.iter().map(|it| format!("{}: {}: {}", it.context, it.state, it.description));
         lines.collect::<Vec<_>>().join("\n")
-    }
-
-    /// Processes that work for this world: the service's own, Nix's, git's and builders'.
-    pub fn processes(&self) -> Vec<String> {
-        processes::working_in(&[self.directory.path(), self.nix.directory()])
-    }
-
-    /// Waits until there are processes for this world that name this, or none any more.
-    pub async fn working_on(&self, name: &str, wanted: bool) {
-        let found = async {
-            while self.processes().iter().any(|it| it.contains(name)) != wanted {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(Duration::from_mins(1), found).await;
-        assert!(in_time.is_ok(), "{name}: {wanted} in vain:\n{:#?}", self.processes());
     }
 
     /// Waits until the service has logged this.

@@ -1,5 +1,6 @@
 //! Which processes of this machine work in a folder.
 use std::path::Path;
+use std::time::Duration;
 
 use procfs::process::{Process, all_processes};
 
@@ -27,4 +28,22 @@ fn names(process: &Process, folder: &Path) -> bool {
 /// A port that nobody listens on at the moment.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl super::World {
+    /// Processes that work for this world: the service's own, Nix's, git's and builders'.
+    pub fn processes(&self) -> Vec<String> {
+        working_in(&[self.directory.path(), self.nix.directory()])
+    }
+
+    /// Waits until there are processes for this world that name this, or none any more.
+    pub async fn working_on(&self, name: &str, wanted: bool) {
+        let found = async {
+            while self.processes().iter().any(|it| it.contains(name)) != wanted {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_mins(1), found).await;
+        assert!(in_time.is_ok(), "{name}: {wanted} in vain:\n{:#?}", self.processes());
+    }
 }

@@ -40,7 +40,7 @@ listen = "127.0.0.1:{port}"
 public_url = "http://127.0.0.1:{port}"
 [github]
 app_id = {app}
-private_key_file = "{key}"
+private_key_files = {keys:?}
 webhook_secret_files = ["{secret}"]
 api_url = "{api}"
 git_url = "{git}"
@@ -59,7 +59,7 @@ slots = 2
 "#,
             port = self.port,
             app = self.github.app_id(),
-            key = at("key.pem").display(),
+            keys = self.keys.clone().unwrap_or_else(|| vec![at("key.pem")]),
             secret = at("webhook").display(),
             api = self.github.api_url(),
             git = self.github.git_url(),

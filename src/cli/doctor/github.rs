@@ -1,18 +1,19 @@
 //! Whether GitHub knows the App, and whether it may and hears what the code needs.
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::doctor::Finding;
 use crate::config;
 use crate::domain::Timestamp;
-use crate::github::client::{AppFacts, Github, InstallationFacts};
+use crate::github::client::{AppFacts, Github, GithubError, InstallationFacts};
 use crate::github::{EVENTS, PERMISSIONS};
 
 /// Beyond this GitHub begins to refuse what we sign.
 const CLOCK_LIMIT_MS: u64 = 30_000;
 
 /// Asks GitHub about the App and where it is installed.
-pub(super) async fn look(settings: &config::Github) -> Vec<Finding> {
+pub(super) async fn look(settings: &config::Github, keys: &[PathBuf]) -> Vec<Finding> {
     let clock = Arc::new(|| Timestamp(jiff::Timestamp::now().as_millisecond()));
     let github = match Github::new(settings, clock) {
         Ok(github) => github,
@@ -28,11 +29,27 @@ pub(super) async fn look(settings: &config::Github) -> Vec<Finding> {
         }
     };
     let mut findings = judge_app(&app);
+    if keys.len() > 1 {
+        findings.extend(keys.iter().zip(github.try_keys().await).map(judge_key));
+    }
     match github.installations().await {
         Ok(found) => findings.extend(judge_installations(&found, &settings.owners, &app.slug)),
         Err(error) => findings.push(Finding::Mend(format!("installations: {error}"))),
     }
     findings
+}
+
+/// A key that is being replaced is no mistake, but it should not stay.
+fn judge_key((file, answer): (&PathBuf, Result<(), GithubError>)) -> Finding {
+    let file = file.display();
+    match answer {
+        Ok(()) => Finding::Good(format!("{file}: GitHub accepts this key")),
+        Err(GithubError::Unauthenticated { .. }) => Finding::Note(format!(
+            "{file}: GitHub does not accept this key; take it out of `github.private_key_files`, \
+             or add it on the App's page"
+        )),
+        Err(error) => Finding::Mend(format!("{file}: {error}")),
+    }
 }
 
 fn judge_app(app: &AppFacts) -> Vec<Finding> {

@@ -33,7 +33,7 @@ pub(super) async fn run(path: Option<&Path>, env: &Environment) -> u8 {
         Ok(loaded) => {
             doctor.settings(&loaded);
             let Config { http, github, store, nix, builders } = &loaded.config;
-            doctor.look("github", github::look(github)).await;
+            doctor.look("github", github::look(github, &loaded.private_key_files)).await;
             doctor.look("nix", nix::look(nix)).await;
             doctor.look("nix-daemon", nix::look_at_daemon(nix)).await;
             doctor.look("builders", nix::look_at_builders(nix, builders)).await;
@@ -76,8 +76,9 @@ impl Doctor {
     fn settings(&mut self, loaded: &Loaded) {
         let given = loaded.origins.len();
         self.say("settings", &Finding::Good(format!("{given} given, the others are defaults")));
-        let key = format!("{} signs", loaded.private_key_file.display());
-        self.say("key", &Finding::Good(key));
+        for file in &loaded.private_key_files {
+            self.say("key", &Finding::Good(format!("{} signs", file.display())));
+        }
     }
 
     fn mistakes(&mut self, errors: &ConfigErrors) {

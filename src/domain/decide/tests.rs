@@ -1,8 +1,10 @@
 use super::*;
 use crate::domain::id::{InstallationId, RepositoryId};
-use crate::domain::incoming::Visibility;
+use crate::domain::incoming::{RepositoryFacts, RepositoryNow, Visibility};
 use crate::domain::run::Approval;
+use crate::domain::run::RunState;
 use crate::domain::run::Skip;
+use crate::domain::verdict::Verdict;
 
 fn sha(digit: char) -> CommitSha {
     digit.to_string().repeat(40).parse().unwrap()
@@ -102,7 +104,12 @@ fn a_captured_body_under_a_fresh_guid_makes_no_second_run() {
 fn a_newer_commit_supersedes_what_is_open() {
     let owners = acme();
     let open = standing_run('b', 'a', 10, RunState::Requested);
-    let standing = Standing { same: None, newest: Some(open.clone()), open: vec![open.clone()] };
+    let standing = Standing {
+        same: None,
+        newest: Some(open.clone()),
+        open: vec![open.clone()],
+        repository: None,
+    };
     let decision = decide(&push("main", 'c', 'b', 10), &facts(&owners, standing));
     let Decision::Start { supersede, .. } = decision else { panic!("{decision:?}") };
     assert_eq!(supersede, [open.id]);
@@ -113,7 +120,12 @@ fn an_older_head_after_a_newer_one_is_not_tested() {
     let owners = acme();
     for (at, why) in [(9, "by its time"), (10, "by its parent, within one second")] {
         let newest = standing_run('c', 'b', 10, RunState::Requested);
-        let standing = Standing { same: None, newest: Some(newest.clone()), open: vec![newest] };
+        let standing = Standing {
+            same: None,
+            newest: Some(newest.clone()),
+            open: vec![newest],
+            repository: None,
+        };
         let decision = decide(&push("main", 'b', 'a', at), &facts(&owners, standing));
         assert!(ignored(&decision).starts_with("older than ccccccc"), "{why}");
     }
@@ -126,8 +138,12 @@ fn a_force_push_back_to_a_superseded_commit_tests_it_anew() {
     let same = standing_run('b', 'a', 10, gone);
     let mut open = standing_run('c', 'b', 11, RunState::Requested);
     open.id = "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap();
-    let standing =
-        Standing { same: Some(same.clone()), newest: Some(open.clone()), open: vec![open.clone()] };
+    let standing = Standing {
+        same: Some(same.clone()),
+        newest: Some(open.clone()),
+        open: vec![open.clone()],
+        repository: None,
+    };
     let decision = decide(&push("main", 'b', 'c', 12), &facts(&owners, standing));
     assert_eq!(
         decision,
@@ -144,7 +160,8 @@ fn a_force_push_back_to_a_superseded_commit_tests_it_anew() {
 fn a_force_push_there_and_back_within_a_second_ends_where_it_began() {
     let owners = acme();
     let newest = standing_run('c', 'b', 10, RunState::Requested);
-    let standing = Standing { same: None, newest: Some(newest.clone()), open: vec![newest] };
+    let standing =
+        Standing { same: None, newest: Some(newest.clone()), open: vec![newest], repository: None };
     let decision = decide(&push("main", 'b', 'c', 10), &facts(&owners, standing));
     assert!(matches!(decision, Decision::Start { .. }), "{decision:?}");
 }
@@ -156,8 +173,12 @@ fn a_force_push_back_to_a_tested_commit_supersedes_what_came_in_between() {
     let same = standing_run('b', 'a', 10, passed);
     let mut open = standing_run('c', 'b', 11, RunState::Requested);
     open.id = "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap();
-    let standing =
-        Standing { same: Some(same.clone()), newest: Some(open.clone()), open: vec![open.clone()] };
+    let standing = Standing {
+        same: Some(same.clone()),
+        newest: Some(open.clone()),
+        open: vec![open.clone()],
+        repository: None,
+    };
     let decision = decide(&push("main", 'b', 'c', 12), &facts(&owners, standing));
     let supersede = vec![open.id];
     let wanted = Decision::Return { run: same.id, occurred_at: Timestamp(12), supersede };
@@ -227,8 +248,11 @@ fn nobody_is_asked_about_a_fork_whose_run_there_is() {
     let owners = acme();
     let mut same = standing_run('d', 'a', 10, RunState::Requested);
     same.base_branch = Some("main".parse().unwrap());
-    let standing =
-        |same: Run| Standing { same: Some(same.clone()), newest: Some(same), open: vec![] };
+    let standing = |same: Run| Standing {
+        same: Some(same.clone()),
+        newest: Some(same),
+        ..Standing::default()
+    };
     ignored(&decide(&fork(), &facts(&owners, standing(same.clone()))));
     // Another base is another judgement, of whatever is there.
     same.base = Some(sha('b'));
@@ -288,4 +312,63 @@ fn a_merge_group_that_is_gone_cancels_its_run_if_it_has_one() {
     let strangers = vec!["other".to_owned()];
     let decision = decide(&gone, &facts(&strangers, Standing::default()));
     assert_eq!(ignored(&decision), "Acme is not in github.owners");
+}
+
+fn recovered(owners: &[String], standing: Standing) -> Facts<'_> {
+    Facts { owners, standing, source: Source::Recovered, ..Facts::default() }
+}
+
+#[test]
+fn a_recovered_head_yields_to_what_came_within_its_second() {
+    let owners = acme();
+    let stands = |base| {
+        let newest = standing_run('b', base, 10, RunState::Requested);
+        Standing { newest: Some(newest), ..Standing::default() }
+    };
+    let late = decide(&push("main", 'a', 'f', 10), &recovered(&owners, stands('a')));
+    assert!(ignored(&late).starts_with("older than"), "{late:?}");
+    let unrelated = decide(&push("main", 'c', 'f', 10), &recovered(&owners, stands('a')));
+    assert!(ignored(&unrelated).starts_with("older than"), "{unrelated:?}");
+    // It was looked up when that one was known already.
+    let next = decide(&push("main", 'c', 'b', 10), &recovered(&owners, stands('a')));
+    assert!(matches!(next, Decision::Start { .. }), "{next:?}");
+    let told = decide(&push("main", 'c', 'f', 10), &facts(&owners, stands('a')));
+    assert!(matches!(told, Decision::Start { .. }), "GitHub's own word counts: {told:?}");
+}
+
+#[test]
+fn what_is_told_late_of_a_repository_out_of_reach_starts_nothing() {
+    let owners = acme();
+    for state in [RepositoryStanding::Gone, RepositoryStanding::Archived] {
+        let at =
+            |since| Standing { repository: Some((state, Timestamp(since))), ..Standing::default() };
+        let late = decide(&push("main", 'b', 'a', 10), &facts(&owners, at(11)));
+        assert!(ignored(&late).starts_with("older than the repository's being"), "{late:?}");
+        let back = decide(&push("main", 'b', 'a', 12), &facts(&owners, at(11)));
+        assert!(matches!(back, Decision::Start { .. }), "{back:?}");
+    }
+}
+
+#[test]
+fn a_repository_that_goes_to_a_stranger_is_lost_and_one_that_comes_to_us_is_here() {
+    let owners = acme();
+    let change = |owner: &str| {
+        let facts = RepositoryFacts {
+            owner: owner.parse().unwrap(),
+            name: "fleet".parse().unwrap(),
+            visibility: Visibility::Public,
+            default_branch: None,
+        };
+        RepositoryChange {
+            id: RepositoryId(1),
+            installation: InstallationId(2),
+            occurred_at: None,
+            now: RepositoryNow::Here(facts),
+        }
+    };
+    let all = vec![change("baltar"), change("ACME")];
+    let decision = decide(&Incoming::Repositories(all), &facts(&owners, Standing::default()));
+    let Decision::Repositories(changes) = decision else { panic!("{decision:?}") };
+    assert_eq!(changes[0].now, RepositoryNow::Lost);
+    assert_eq!(changes[1], change("ACME"));
 }

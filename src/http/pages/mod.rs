@@ -4,6 +4,7 @@
 //! [`colour`](crate::http::colour).
 pub(super) mod build;
 mod changes;
+pub(super) mod deliveries;
 pub(super) mod home;
 pub(super) mod run;
 

@@ -38,6 +38,8 @@ pub(super) fn admit(
                 | Operation::ListChecks
                 | Operation::Repository
                 | Operation::Permission
+                | Operation::Pulls
+                | Operation::Branches
         ) {
             301
         } else {
@@ -53,6 +55,8 @@ pub(super) fn admit(
         Operation::GetCheck | Operation::ListChecks => ("checks", "read"),
         Operation::SetStatus => ("statuses", "write"),
         Operation::React => ("issues", "write"),
+        Operation::Pulls => ("pull_requests", "read"),
+        Operation::Branches => ("contents", "read"),
         _ => ("metadata", "read"),
     };
     if !token.may(permission, level) {
@@ -70,7 +74,7 @@ pub(super) fn spend(state: &mut State, token: &str, now: i64) -> Result<(Token, 
     Ok((token, installation.calls_left))
 }
 
-fn live_token(state: &State, token: &str, now: i64) -> Result<Token, Answer> {
+pub(super) fn live_token(state: &State, token: &str, now: i64) -> Result<Token, Answer> {
     let known = state.tokens.get(token).filter(|it| it.expires_at > now);
     let Some(token) = known else { return Err(Answer::refused(401, "Bad credentials")) };
     match state.installation(token.installation) {

@@ -12,7 +12,10 @@ use super::access::{admit, authorise_git};
 use super::answer::Answer;
 use super::git_http;
 use super::state::{Call, Fault, Operation, Operation as Op};
-use super::{APP_ID, Echoes, Shape, World, checks, graphql, limits, people, repository, rules};
+use super::{
+    APP_ID, EVENTS, Echoes, Shape, World, checks, graphql, limits, people, recover, repository,
+    rules,
+};
 
 pub(super) fn router(world: &Arc<World>) -> Router {
     let at_git = Arc::clone(world);
@@ -27,6 +30,7 @@ pub(super) fn router(world: &Arc<World>) -> Router {
     Router::new()
         .route("/app", api.clone())
         .route("/app/{*rest}", api.clone())
+        .route("/installation/repositories", api.clone())
         .route("/repos/{*rest}", api.clone())
         .route("/repositories/{*rest}", api.clone())
         .route("/graphql", api.clone())
@@ -70,6 +74,7 @@ impl Route {
             ["repositories", id, rest @ ..] => (id.parse().ok().map(Named::Id), rest),
             all => (None, all),
         };
+        let argument: String;
         let (operation, template, argument) = match (method.as_str(), repository.is_some(), rest) {
             ("POST", false, ["graphql"]) => (Op::Graphql, "", ""),
             ("GET", false, ["app"]) => (Op::App, "/app", ""),
@@ -78,6 +83,25 @@ impl Route {
             }
             ("POST", false, ["app", "installations", id, "access_tokens"]) => {
                 (Op::MintToken, "/app/installations/{installation_id}/access_tokens", *id)
+            }
+            ("GET", false, ["app", "hook", "deliveries"]) => {
+                (Op::Deliveries, "/app/hook/deliveries", "")
+            }
+            ("POST", false, ["app", "hook", "deliveries", id, "attempts"]) => {
+                (Op::Redeliver, "/app/hook/deliveries/{delivery_id}/attempts", *id)
+            }
+            ("GET", false, ["installation", "repositories"]) => {
+                (Op::Repositories, "/installation/repositories", "")
+            }
+            ("GET", true, ["pulls"]) => (Op::Pulls, "/repos/{owner}/{repo}/pulls", ""),
+            ("GET", true, ["branches", rest @ ..]) => {
+                let template = if rest.is_empty() {
+                    "/repos/{owner}/{repo}/branches"
+                } else {
+                    "/repos/{owner}/{repo}/branches/{branch}"
+                };
+                argument = rest.join("/");
+                (Op::Branches, template, argument.as_str())
             }
             ("GET", true, []) => (Op::Repository, "/repos/{owner}/{repo}", ""),
             ("POST", true, ["check-runs"]) => {
@@ -202,7 +226,13 @@ fn echo(world: &Arc<World>) {
     }
 }
 
-async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body: &Value) -> Answer {
+async fn act(
+    world: &Arc<World>,
+    route: &Route,
+    headers: &HeaderMap,
+    uri: &Uri,
+    body: &Value,
+) -> Answer {
     if headers.get(header::USER_AGENT).is_none_or(HeaderValue::is_empty) {
         return Answer::violation("Request forbidden by administrative rules: no User-Agent");
     }
@@ -211,21 +241,29 @@ async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body:
     };
     match route.operation {
         Operation::Unknown | Operation::Git | Operation::GraphqlAlias => Answer::not_found(),
-        Operation::App | Operation::Installations | Operation::MintToken => {
-            if let Err(refusal) = rules::is_app(token, world.now()) {
+        Operation::App
+        | Operation::Installations
+        | Operation::MintToken
+        | Operation::Deliveries
+        | Operation::Redeliver => {
+            let keys = world.state().keys.clone();
+            if let Err(refusal) = rules::is_app(token, &keys, world.now()) {
                 return refusal;
             }
             match objection(world, route, body) {
                 Some(answer) => answer,
-                None => as_app(world, route, body),
+                None => as_app(world, route, (uri, body)),
             }
         }
+        Operation::Repositories => recover::repositories(world, token, &query(uri)),
         Operation::Repository
         | Operation::CreateCheck
         | Operation::UpdateCheck
         | Operation::GetCheck
         | Operation::ListChecks
         | Operation::SetStatus
+        | Operation::Pulls
+        | Operation::Branches
         | Operation::Permission
         | Operation::React => as_installation(world, route, token, uri, body).await,
         Operation::Graphql => graphql::act(world, token, body).await,
@@ -235,9 +273,15 @@ async fn act(world: &World, route: &Route, headers: &HeaderMap, uri: &Uri, body:
 /// What GitHub's description of the operation says against a body.
 fn objection(world: &World, route: &Route, body: &Value) -> Option<Answer> {
     let method = match route.operation {
-        Operation::MintToken | Operation::CreateCheck | Operation::SetStatus | Operation::React => {
-            "POST"
-        }
+        Operation::MintToken
+        | Operation::CreateCheck
+        | Operation::SetStatus
+        | Operation::React
+        | Operation::Redeliver => "POST",
+        Operation::Deliveries
+        | Operation::Repositories
+        | Operation::Pulls
+        | Operation::Branches => "GET",
         Operation::UpdateCheck => "PATCH",
         _ => return None,
     };
@@ -250,7 +294,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("token "))
 }
 
-fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
+fn query(uri: &Uri) -> Vec<(String, String)> {
+    Query::<Vec<(String, String)>>::try_from_uri(uri).map(|it| it.0).unwrap_or_default()
+}
+
+fn as_app(world: &Arc<World>, route: &Route, (uri, body): (&Uri, &Value)) -> Answer {
     let mut state = world.state();
     match route.operation {
         Operation::App => Answer::new(
@@ -260,7 +308,7 @@ fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
                 "slug": "fleetcheck",
                 "name": "fleetcheck",
                 "permissions": repository::granted(&state),
-                "events": ["push", "pull_request", "merge_group", "issue_comment"],
+                "events": EVENTS,
             }),
         ),
         Operation::Installations => {
@@ -271,10 +319,21 @@ fn as_app(world: &World, route: &Route, body: &Value) -> Answer {
                     "account": { "login": it.account },
                     "suspended_at": it.is_suspended.then_some("2026-11-01T00:00:00Z"),
                     "permissions": permissions,
-                    "events": ["push", "pull_request", "merge_group", "issue_comment"],
+                    "events": EVENTS,
                 })
             });
             Answer::new(200, all.collect())
+        }
+        Operation::Deliveries => recover::deliveries(world, &state, &query(uri)),
+        Operation::Redeliver => {
+            match recover::attempt(&state, route.argument.parse().unwrap_or(0)) {
+                Some(delivered) => {
+                    let world = Arc::clone(world);
+                    tokio::spawn(async move { world.redeliver(&delivered).await });
+                    Answer::new(202, json!({}))
+                }
+                None => Answer::not_found(),
+            }
         }
         _ => repository::mint(&mut state, &route.argument, body, world.now()),
     }
@@ -315,8 +374,7 @@ async fn as_installation(
         return Answer::refused(422, &format!("No commit found for SHA: {commit}"));
     }
     let number = route.argument.parse().unwrap_or(0);
-    let query =
-        Query::<Vec<(String, String)>>::try_from_uri(uri).map(|it| it.0).unwrap_or_default();
+    let query = query(uri);
     let mut state = world.state();
     let answer = match route.operation {
         Operation::CreateCheck => checks::create(&mut state, id, body),
@@ -324,6 +382,12 @@ async fn as_installation(
         Operation::GetCheck => checks::get(&state, id, number),
         Operation::ListChecks => checks::list(&state, id, &route.argument, &query),
         Operation::SetStatus => checks::set_status(&mut state, id, &route.argument, body),
+        Operation::Pulls => recover::pulls(&state, id, &query),
+        Operation::Branches => {
+            let of = state.repository(id);
+            let wanted = Some(route.argument.as_str()).filter(|it| !it.is_empty());
+            recover::branches(world, (&of.owner, &of.name), wanted, &query)
+        }
         Operation::Permission => people::permission(&state, id, &route.argument),
         Operation::React => people::react(&mut state, number, body),
         _ => Answer::new(200, super::payload::repository(state.repository(id))),

@@ -3,8 +3,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 
 use super::payload::{self, Moved, NOTHING, PullRequest};
+use super::recover::Between;
 use super::repository::git;
-use super::state::Delivered;
+use super::state::{Delivered, OpenPull};
 use super::{APP_ID, FakeGitHub, From, RepoHandle, SECRET, World};
 
 /// `X-Hub-Signature-256` of a body.
@@ -22,6 +23,13 @@ impl World {
         self.send(event, body, &guid, Some(&signature)).await
     }
 
+    /// Sends once more what was sent, under the same GUID, as GitHub does on request.
+    pub(super) async fn redeliver(&self, delivered: &Delivered) -> Option<u16> {
+        let Delivered { guid, event, body, .. } = delivered;
+        let signature = signature(SECRET, body.as_bytes());
+        self.send(event, body.clone(), guid, Some(&signature)).await
+    }
+
     async fn send(
         &self,
         event: &str,
@@ -32,12 +40,27 @@ impl World {
         let (url, at) = {
             let mut state = self.state();
             let url = state.webhook.clone()?;
+            let status = match state.between {
+                Between::Nothing => None,
+                Between::Outage => Some(None),
+                Between::Sink => Some(Some(204)),
+            };
+            let redelivery = state.deliveries.iter().any(|it| it.guid == guid);
+            let id = state.next_id();
             state.deliveries.push(Delivered {
+                id,
+                at: self.now(),
+                redelivery,
                 guid: guid.into(),
                 event: event.into(),
                 body: body.clone(),
-                status: None,
+                status: status.flatten(),
             });
+            if let Some(status) = status {
+                drop(state);
+                self.changed();
+                return status;
+            }
             (url, state.deliveries.len() - 1)
         };
         let mut request = self
@@ -79,9 +102,7 @@ impl FakeGitHub {
 
     /// Delivers once more what was delivered, under the same GUID, as GitHub does on request.
     pub async fn redeliver(&self, delivered: &Delivered) -> Option<u16> {
-        let Delivered { guid, event, body, status: _ } = delivered;
-        let signature = signature(SECRET, body.as_bytes());
-        self.world.send(event, body.clone(), guid, Some(&signature)).await
+        self.world.redeliver(delivered).await
     }
 
     /// A branch moves to a commit; the delivery's answer. A commit that git does not know is
@@ -156,9 +177,16 @@ impl FakeGitHub {
         }
         let base = repo.head("main").unwrap_or_else(|| head.to_owned());
         let pull = PullRequest { action, number, head, base: &base, from };
+        let updated_at = self.world.now();
         let body = {
-            let state = self.world.state();
-            payload::pull_request(state.repository(repo.id), &pull, self.world.now())
+            let mut state = self.world.state();
+            state.pulls.retain(|it| (it.repository, it.number) != (repo.id, number));
+            if action != "closed" {
+                let (head, base) = (head.to_owned(), base.clone());
+                let repository = repo.id;
+                state.pulls.push(OpenPull { repository, number, head, base, from, updated_at });
+            }
+            payload::pull_request(state.repository(repo.id), &pull, updated_at)
         };
         self.deliver("pull_request", &body).await
     }

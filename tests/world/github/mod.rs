@@ -20,6 +20,7 @@ mod graphql;
 mod limits;
 mod payload;
 mod people;
+mod recover;
 mod repository;
 mod rules;
 mod schema;
@@ -37,15 +38,22 @@ pub use checks::{CheckRunView, StatusView};
 pub use contract::Contract;
 pub use limits::{Contents, Limits, RetryAfter};
 pub use payload::From;
+pub use recover::Between;
 pub use repository::RepoHandle;
 use state::State;
 pub use state::{Call, Delivered, Fault, Operation};
 
 pub const APP_ID: u64 = 12345;
+/// What the App subscribed to.
+const EVENTS: [&str; 5] = ["push", "pull_request", "merge_group", "issue_comment", "repository"];
 /// How long a test waits for what must happen; far more than it takes, on a slow machine too.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PRIVATE_KEY: &str = include_str!("../../../fixtures/keys/not-a-secret.pem");
-const PUBLIC_KEY: &str = include_str!("../../../fixtures/keys/not-a-secret.pub.pem");
+pub const PUBLIC_KEY: &str = include_str!("../../../fixtures/keys/not-a-secret.pub.pem");
+/// The App's other key: accepted once a test says so.
+pub const OTHER_PRIVATE_KEY: &str = include_str!("../../../fixtures/keys/another-not-a-secret.pem");
+pub const OTHER_PUBLIC_KEY: &str =
+    include_str!("../../../fixtures/keys/another-not-a-secret.pub.pem");
 const SECRET: &str = "It's a Secret to Everybody";
 
 /// How to set it up.
@@ -107,6 +115,8 @@ struct World {
     clock_offset: i64,
     clock: Option<Arc<AtomicI64>>,
     shape: Shape,
+    /// Milliseconds that GitHub's clock was moved on since.
+    skip: std::sync::atomic::AtomicI64,
     contract: contract::Operations,
     schema: schema::Schema,
     http: reqwest::Client,
@@ -123,10 +133,12 @@ impl World {
 
     /// Milliseconds since 1970 by GitHub's clock.
     fn now(&self) -> i64 {
-        match &self.clock {
+        let skip = self.skip.load(Ordering::Relaxed);
+        let now = match &self.clock {
             Some(clock) => clock.load(Ordering::Relaxed),
             None => jiff::Timestamp::now().as_millisecond() + self.clock_offset * 1000,
-        }
+        };
+        now + skip
     }
 
     fn api_url(&self) -> String {
@@ -168,6 +180,7 @@ impl FakeGitHub {
             clock_offset,
             clock,
             shape,
+            skip: std::sync::atomic::AtomicI64::new(0),
             contract: contract::Operations::load(contract),
             schema: schema::Schema::load(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),

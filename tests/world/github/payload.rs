@@ -25,7 +25,8 @@ pub(super) fn installation(repository: &Repository) -> Value {
 }
 
 pub(super) fn repository(repository: &Repository) -> Value {
-    let Repository { id, owner, name, is_private, pushed_at, .. } = repository;
+    let Repository { id, owner, name, is_private, pushed_at, updated_at, is_archived, .. } =
+        repository;
     json!({
         "id": id,
         "node_id": format!("R_{id}"),
@@ -38,10 +39,10 @@ pub(super) fn repository(repository: &Repository) -> Value {
         "description": null,
         "fork": false,
         "created_at": "2026-01-01T00:00:00Z",
-        "updated_at": iso(*pushed_at),
+        "updated_at": iso(*updated_at),
         "pushed_at": iso(*pushed_at),
         "default_branch": "main",
-        "archived": false,
+        "archived": is_archived,
         "disabled": false,
     })
 }

@@ -116,7 +116,7 @@ pub(super) async fn has_commit(world: &World, repository: i64, sha: &str) -> boo
     is_there
 }
 
-fn path(root: &Path, owner: &str, name: &str) -> PathBuf {
+pub(super) fn path(root: &Path, owner: &str, name: &str) -> PathBuf {
     root.join(owner).join(format!("{name}.git"))
 }
 
@@ -210,7 +210,9 @@ impl FakeGitHub {
             installation,
             former: Vec::new(),
             is_deleted: false,
+            is_archived: false,
             pushed_at: now,
+            updated_at: now,
             branches: BTreeMap::new(),
             commits: BTreeSet::new(),
         });

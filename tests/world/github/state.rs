@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::checks::{Run, Status};
 use super::limits::{Limits, Spent};
+use super::payload::From;
+use super::recover::Between;
 
 /// What can be asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +21,11 @@ pub enum Operation {
     GetCheck,
     ListChecks,
     SetStatus,
+    Deliveries,
+    Redeliver,
+    Repositories,
+    Pulls,
+    Branches,
     Permission,
     /// A GraphQL request as a whole.
     Graphql,
@@ -65,6 +72,11 @@ pub struct Call {
 /// One delivery and its answer.
 #[derive(Clone, Debug)]
 pub struct Delivered {
+    /// Of this try.
+    pub id: i64,
+    /// Milliseconds since 1970.
+    pub at: i64,
+    pub redelivery: bool,
     pub guid: String,
     pub event: String,
     pub body: String,
@@ -82,7 +94,9 @@ pub(super) struct Repository {
     /// Names it had: requests for those are redirected.
     pub(super) former: Vec<String>,
     pub(super) is_deleted: bool,
+    pub(super) is_archived: bool,
     pub(super) pushed_at: i64,
+    pub(super) updated_at: i64,
     /// Branches and where they were when last announced.
     pub(super) branches: BTreeMap<String, String>,
     /// Commits that are believed without looking.
@@ -97,6 +111,17 @@ impl Repository {
     pub(super) fn was(&self, owner: &str, name: &str) -> bool {
         self.owner.eq_ignore_ascii_case(owner) && self.former.iter().any(|it| it == name)
     }
+}
+
+/// A pull request that is open.
+#[derive(Clone, Debug)]
+pub(super) struct OpenPull {
+    pub(super) repository: i64,
+    pub(super) number: i64,
+    pub(super) head: String,
+    pub(super) base: String,
+    pub(super) from: From,
+    pub(super) updated_at: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +178,12 @@ pub(super) struct State {
     pub(super) echoes: Vec<(&'static str, i64)>,
     pub(super) limits: Option<Limits>,
     pub(super) spent: Vec<Spent>,
+    pub(super) between: Between,
+    /// Deliveries up to this id are no longer listed.
+    pub(super) forgotten: i64,
+    pub(super) pulls: Vec<OpenPull>,
+    /// Public keys of the App; empty for the one that it was made with.
+    pub(super) keys: Vec<&'static str>,
 }
 
 impl State {

@@ -1,0 +1,51 @@
+//! What moved in the store, and so who should look.
+use std::collections::BTreeSet;
+
+/// Something that a stage waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// A run wants its evaluation.
+    RunRequested,
+    /// A build waits for a slot.
+    BuildWaiting,
+    /// What GitHub shows is no longer what is known.
+    ReportBehind,
+    /// A host is to be compared with the commit before.
+    InsightWanted,
+    /// An attempt that runs may have lost its last build.
+    AttemptUnwanted,
+    /// A run that may be under evaluation has ended or begins again: the evaluation is to be
+    /// stopped.
+    RunEnded,
+    /// A comment is owed a reaction.
+    ReactionOwed,
+    /// What stands at GitHub is to be looked up.
+    HeadsAsked,
+}
+
+/// What a method of the store has moved, for the flow's wakeups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Moved(BTreeSet<Event>);
+
+impl Moved {
+    /// Each kind of event once.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        self.0.iter().copied()
+    }
+
+    /// Whether something of this kind happened.
+    pub fn has(&self, event: Event) -> bool {
+        self.0.contains(&event)
+    }
+
+    /// Both.
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    pub(super) fn note(&mut self, event: Event) {
+        self.0.insert(event);
+    }
+}
