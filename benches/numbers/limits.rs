@@ -40,14 +40,18 @@ const BROKEN: usize = 4;
 /// What is late: the promise is a minute.
 const LATE_MS: i64 = 60_000;
 /// How far the clock moves at a time.
-const TICK_MS: i64 = 250;
+const TICK_MS: i64 = 500;
 
-/// With both ways in which GitHub may count what a batch creates.
-pub(crate) async fn run() {
-    for (contents, what) in
-        [(Contents::Requests, "a batch is one content"), (Contents::Checks, "every check is one")]
-    {
-        hour(contents, what).await;
+/// With both ways in which GitHub may count what a batch creates, or with the one that is named.
+pub(crate) async fn run(which: &[String]) {
+    let both = [
+        ("requests", Contents::Requests, "a batch is one content"),
+        ("checks", Contents::Checks, "every check is one"),
+    ];
+    for (name, contents, what) in both {
+        if which.first().is_none_or(|it| it == name) {
+            hour(contents, what).await;
+        }
     }
 }
 
@@ -93,8 +97,10 @@ async fn hour(contents: Contents, what: &str) {
         for push in &mut pushes {
             hour.look(push);
         }
-        pushes.retain(|it| it.claim.is_some() || !it.known.is_empty());
-        if begun == PUSHES && pushes.is_empty() {
+        if begun == PUSHES
+            && pushes.iter().all(|it| it.claim.is_none())
+            && hour.shared.store.counts().await.unwrap().reports_behind == 0
+        {
             break;
         }
         hour.clock.fetch_add(TICK_MS, Ordering::Relaxed);
@@ -288,10 +294,17 @@ impl Hour {
         self.late.sort_unstable();
         let at = |share: usize| self.late[(self.late.len() * share / 100).min(self.late.len() - 1)];
         let late = self.late.iter().filter(|it| **it > LATE_MS).count();
-        let missing: usize = unshown.iter().map(|it| it.known.len()).sum();
+        // A host without a check is in its gate's table alone; GitHub has nothing of it to end.
+        let (mut missing, mut in_table) = (0, 0);
+        for push in unshown {
+            let runs = self.fake.check_runs(self.repos[push.repo].id, &push.sha);
+            for name in push.known.keys() {
+                if runs.iter().any(|it| it.name == *name) { missing += 1 } else { in_table += 1 }
+            }
+        }
         println!(
-            "{PUSHES} pushes of {HOSTS} hosts in an hour, {what}: {} endings shown, {missing} not; \
-             after p50 {:.1} s, p99 {:.1}, max {:.1}; {late} later than 60 s; over after {} min",
+            "{PUSHES} pushes of {HOSTS} hosts in an hour, {what}: {} endings shown, {missing} not, \
+             {in_table} in a table alone; after p50 {:.1} s, p99 {:.1}, max {:.1}; {late} later than 60 s; over after {} min",
             self.late.len(),
             seconds(at(50)),
             seconds(at(99)),

@@ -16,7 +16,7 @@ mod world;
 use std::time::Duration;
 
 /// The benches, and what the command line calls them.
-const NAMES: &str = "hosts [N…] | gate | intake | memory | logs | limits";
+const NAMES: &str = "hosts [N…] | gate | intake | memory | logs | limits [requests | checks]";
 
 fn main() {
     // `cargo bench` adds `--bench`.
@@ -34,7 +34,7 @@ fn main() {
         "gate" => runtime.block_on(gate::run()),
         "intake" => runtime.block_on(intake::run()),
         "floor" => runtime.block_on(intake::floor(rest)),
-        "limits" => runtime.block_on(limits::run()),
+        "limits" => runtime.block_on(limits::run(rest)),
         "memory" => runtime.block_on(memory::run()),
         "logs" => runtime.block_on(logs::run()),
         // Run by `cargo bench` or `cargo test --benches` without a name: nothing is measured.

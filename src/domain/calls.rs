@@ -44,6 +44,8 @@ pub struct DueChecks {
     pub new: usize,
     /// Whatever else has moved.
     pub progress: usize,
+    /// Since when the oldest of the endings is not shown.
+    pub ended_since: Option<Timestamp>,
 }
 
 impl DueChecks {
@@ -74,7 +76,8 @@ impl RunCalls {
         if endings == 0 && due.new == 0 {
             return self.progress_at.map_or(at, |last| at.max(last.plus(PROGRESS_MS)));
         }
-        at
+        // Whatever was spent before: an ending waits for company once, and not for long.
+        due.ended_since.map_or(at, |ended| at.min(ended.plus(PROGRESS_MS)))
     }
 
     /// The same where every check is a request: what ends or begins is shown at once.
@@ -128,6 +131,12 @@ mod tests {
     fn a_full_request_never_waits() {
         assert_eq!(waits(calls(500, 400, 99), finals(25)), 0);
         assert_eq!(waits(calls(500, 400, 60), finals(24)), 15 * (60 + 1 + 16 + 1 - 44));
+    }
+
+    #[test]
+    fn an_ending_is_not_held_for_long_by_what_was_spent_before() {
+        let due = DueChecks { ended_since: Some(START.plus(2_000)), ..finals(1) };
+        assert_eq!(waits(calls(10, 9, 40), due), 17);
     }
 
     #[test]

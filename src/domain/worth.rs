@@ -21,7 +21,8 @@ pub enum Base<'a> {
 pub struct Host<'a> {
     pub build: &'a Build,
     pub base: Base<'a>,
-    /// GitHub shows a check of it.
+    /// GitHub shows a check of it, or showed one before this: a red one is not to stay when the
+    /// next attempt is good.
     pub shown: bool,
     /// A person asked for this check.
     pub asked: bool,

@@ -88,7 +88,13 @@ fn judge(about: &str, document: Document) -> Result<Answers, GithubError> {
         let said = errors.first().map_or_else(String::new, Refusal::said);
         let what = format!("{about}: GitHub answered: {said}");
         let missing = errors.iter().any(Refusal::is_missing_feature);
-        return Err(if missing { GithubError::Gone(what) } else { GithubError::weather(what) });
+        // One check's variable refuses the whole request: each has to go by itself.
+        let invalid = errors.iter().any(|it| it.message.starts_with("Variable $"));
+        return Err(match (missing, invalid) {
+            (true, _) => GithubError::Gone(what),
+            (false, true) => GithubError::Rejected { status: 422, message: what },
+            (false, false) => GithubError::weather(what),
+        });
     };
     let mut answers = Answers::new();
     for (alias, value) in data {
@@ -173,6 +179,8 @@ mod tests {
     fn a_mutation_that_github_does_not_know_is_gone_and_a_mishap_is_weather() {
         let unknown = json!({ "errors": [{ "message": "Field 'createCheckRun' doesn't exist on type 'Mutation'" }] });
         assert!(matches!(judged(&unknown), Err(GithubError::Gone(_))));
+        let invalid = json!({ "errors": [{ "message": "Variable $c3 of type CreateCheckRunInput! was provided invalid value for output.title" }] });
+        assert!(matches!(judged(&invalid), Err(GithubError::Rejected { status: 422, .. })));
         let mishap = json!({ "errors": [{ "message": "Something went wrong while executing your query." }] });
         assert!(matches!(judged(&mishap), Err(GithubError::Weather { .. })));
     }

@@ -77,6 +77,8 @@ pub struct Behind {
     pub annotations: Option<usize>,
     /// A person asked for this check: it is shown however many hosts its run has.
     pub asked: bool,
+    /// GitHub has shown a check of it before, this one or one that it followed.
+    pub was_shown: bool,
     pub shown_status: Option<String>,
     pub shown_digest: Option<String>,
     /// When it was last shown.
@@ -120,7 +122,7 @@ macro_rules! behind_columns {
          o.wanted AS wanted, o.serial AS serial, o.github_id AS github_id, o.node_id AS node_id, \
          o.annotations AS annotations, o.asked AS asked, o.rank AS rank, o.since AS since, \
          o.shown_status AS shown_status, o.shown_digest AS shown_digest, \
-         o.shown_at AS shown_at, o.tries AS tries, r.repository_id AS repository_id, \
+         o.shown_at AS shown_at, o.times_shown AS times_shown, o.tries AS tries, r.repository_id AS repository_id, \
          p.installation_id AS installation_id"
     };
 }
@@ -328,6 +330,7 @@ fn behind(row: &AnyRow) -> Result<Behind> {
             .try_get::<Option<i64>, _>("annotations")?
             .and_then(|it| usize::try_from(it).ok()),
         asked: row.try_get::<i64, _>("asked")? != 0,
+        was_shown: row.try_get::<i64, _>("times_shown")? > 0,
         shown_status: row.try_get("shown_status")?,
         shown_digest: row.try_get("shown_digest")?,
         shown_at: rows::time(row, "shown_at")?,

@@ -46,8 +46,8 @@ impl Store {
                 all.shown += if check { count } else { 0 };
                 all.passed_over += if check || behind { 0 } else { count };
             }
-            let over = is("is_over")? && !behind;
-            all.owed += if over || (!check && !behind) { 0 } else { count };
+            // An ending that is shown may be amended; it is not owed any more.
+            all.owed += if is("is_over")? || (!check && !behind) { 0 } else { count };
         }
         Ok(all)
     }

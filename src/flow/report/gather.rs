@@ -62,7 +62,7 @@ impl Report {
                 Some(None | Some(None)) => Base::Absent,
                 Some(Some(Some(drv))) => Base::Derivation(drv),
             };
-            let host = Host { build: &build, base, shown: false, asked: row.asked };
+            let host = Host { build: &build, base, shown: row.was_shown, asked: row.asked };
             match place(&host, shown, self.settings.checks_limit) {
                 Place::Check => {
                     shown += 1;

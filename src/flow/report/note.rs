@@ -1,4 +1,5 @@
 //! What became of a request, noted; and when to try again what failed, by what GitHub said.
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::flow::fault;
@@ -26,44 +27,69 @@ impl Report {
         if !shown.is_empty() {
             self.shared.store.all_shown(shown, self.shared.clock.now()).await?;
         }
+        // What failed as a whole is said once.
+        let mut said = HashSet::new();
         for (row, error) in failures {
-            self.failed(&row, &error).await?;
+            if said.insert(error.to_string()) {
+                tell(&row, &error);
+            }
+            self.put_off(&row, &error).await?;
         }
         Ok(())
     }
 
-    /// Notes when to try again, by what GitHub said.
+    /// A call failed: it is said in the log, and tried again in time.
     pub(super) async fn failed(&self, row: &Behind, error: &GithubError) -> Result<(), StoreError> {
+        tell(row, error);
+        self.put_off(row, error).await
+    }
+
+    /// Notes when to try again, by what GitHub said.
+    async fn put_off(&self, row: &Behind, error: &GithubError) -> Result<(), StoreError> {
         let store = &self.shared.store;
-        let now = self.shared.clock.now();
-        // A try costs little, since a batch is one request; and an ending is not to be late.
-        let mut wait = Duration::from_secs(1 << row.tries.min(3));
-        match error {
-            GithubError::Weather { retry_after, .. } => {
-                wait = retry_after.unwrap_or(wait);
-                tracing::warn!(report.id = %row.report, run.id = %row.run, "a check of run {} will be tried again in {wait:?}: {error}", row.run);
-            }
-            // An owner may lift a suspension or grant a permission at any time: never given up.
-            GithubError::Forbidden(_) => {
-                wait = Duration::from_secs(5 << row.tries.min(7));
-                tracing::warn!(report.id = %row.report, run.id = %row.run, "GitHub does not allow a check of run {}; it is tried again in {wait:?}: {error}", row.run);
-            }
-            GithubError::Gone(_) | GithubError::Rejected { .. } => {
-                if row.tries >= MOST_REFUSALS {
-                    fault::number("reporting to GitHub", error);
-                    return store
-                        .give_up_report(&row.report, row.revision, &error.to_string())
-                        .await;
-                }
-                wait = Duration::from_secs((1 << row.tries.min(8)).max(5));
-                tracing::warn!(report.id = %row.report, run.id = %row.run, "GitHub refused a check of run {}: {error}", row.run);
-            }
-            GithubError::Unauthenticated { .. } | GithubError::Setup(_) => {
-                wait = Duration::from_mins(1);
-                tracing::error!(report.id = %row.report, "GitHub does not accept this App: {error}; run `fleetcheck doctor`");
-            }
+        if matches!(error, GithubError::Gone(_) | GithubError::Rejected { .. })
+            && row.tries >= MOST_REFUSALS
+        {
+            fault::number("reporting to GitHub", error);
+            return store.give_up_report(&row.report, row.revision, &error.to_string()).await;
         }
-        store.report_failed(&row.report, &error.to_string(), now.plus(millis(wait))).await
+        let not_before = self.shared.clock.now().plus(millis(wait(row, error)));
+        store.report_failed(&row.report, &error.to_string(), not_before).await
+    }
+}
+
+/// How long a report waits for its next try.
+fn wait(row: &Behind, error: &GithubError) -> Duration {
+    match error {
+        // A try costs little, since a batch is one request; and an ending is not to be late.
+        GithubError::Weather { retry_after, .. } => {
+            retry_after.unwrap_or(Duration::from_secs(1 << row.tries.min(3)))
+        }
+        // An owner may lift a suspension or grant a permission at any time: never given up.
+        GithubError::Forbidden(_) => Duration::from_secs(5 << row.tries.min(7)),
+        GithubError::Gone(_) | GithubError::Rejected { .. } => {
+            Duration::from_secs((1 << row.tries.min(8)).max(5))
+        }
+        GithubError::Unauthenticated { .. } | GithubError::Setup(_) => Duration::from_mins(1),
+    }
+}
+
+fn tell(row: &Behind, error: &GithubError) {
+    let wait = wait(row, error);
+    let Behind { report, run, .. } = row;
+    match error {
+        GithubError::Weather { .. } => {
+            tracing::warn!(report.id = %report, run.id = %run, "checks of run {run} will be tried again in {wait:?}: {error}");
+        }
+        GithubError::Forbidden(_) => {
+            tracing::warn!(report.id = %report, run.id = %run, "GitHub does not allow checks of run {run}; they are tried again in {wait:?}: {error}");
+        }
+        GithubError::Gone(_) | GithubError::Rejected { .. } => {
+            tracing::warn!(report.id = %report, run.id = %run, "GitHub refused a check of run {run}: {error}");
+        }
+        GithubError::Unauthenticated { .. } | GithubError::Setup(_) => {
+            tracing::error!(report.id = %report, "GitHub does not accept this App: {error}; run `fleetcheck doctor`");
+        }
     }
 }
 

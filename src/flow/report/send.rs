@@ -77,6 +77,13 @@ impl Report {
         if batch.len() == 1 && batch[0].there.as_ref().is_none_or(|it| it.id.is_some()) {
             alone.append(&mut batch);
         }
+        // One request at a time: whose turn it is goes, and the others stay behind.
+        if alone.iter().any(|it| it.row.report == payer.report) || batch.is_empty() {
+            batch.clear();
+            alone.truncate(1);
+        } else {
+            alone.clear();
+        }
         if !batch.is_empty() {
             self.send_batch(writer, &payer, batch, &mut outcomes).await;
         }

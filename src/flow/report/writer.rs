@@ -32,6 +32,10 @@ impl RunDue {
     fn due(&self) -> DueChecks {
         let mut due = DueChecks::default();
         for row in &self.checks {
+            if row.urgency == Urgency::Final {
+                let since = due.ended_since.map_or(row.since, |it| it.min(row.since));
+                due.ended_since = Some(since);
+            }
             match (row.kind, row.urgency) {
                 (ReportKind::Gate, Urgency::Final) => due.verdict = true,
                 (ReportKind::Gate, Urgency::Gate) => due.gate = true,
@@ -139,8 +143,9 @@ impl Writer {
             rows.truncate(1);
             return rows;
         }
-        // Where every check counts nobody rides for nothing.
-        if self.counting == Counting::Requests {
+        // Where every check counts nobody rides for nothing; and a new gate waits for no page.
+        let is_gate = rows.first().is_some_and(|it| it.urgency == Urgency::Gate);
+        if self.counting == Counting::Requests && !is_gate {
             let others = runs.into_iter().filter(|it| it.repository == first.repository);
             let mut others: Vec<Behind> = others.flat_map(|it| it.checks).collect();
             others.sort_by_key(|it| (it.urgency, it.since));
