@@ -116,14 +116,37 @@ pub struct Shown {
 /// How many reports of one run [`Store::behind_of`] gives: a request's worth, and one more.
 const OF_A_RUN: i64 = 26;
 
+/// True of a report whose ending GitHub shows. A cancelled check, and one that waits for approval,
+/// may get another ending yet.
+macro_rules! ending_shown {
+    () => {
+        "COALESCE(o.shown_status, '') IN \
+         ('completed:success', 'completed:failure', 'completed:timed_out')"
+    };
+}
+
+/// How urgent a report is. An ending that GitHub shows is only amended, when what changes on its
+/// host became known later: that is as urgent as progress.
+macro_rules! urgency_rank {
+    () => {
+        concat!("CASE WHEN o.rank = 0 AND ", ending_shown!(), " THEN 3 ELSE o.rank END")
+    };
+}
+
+pub(super) use ending_shown;
+
 macro_rules! behind_columns {
     () => {
-        "o.id AS id, o.kind AS kind, o.run_id AS run_id, o.build_id AS build_id, \
-         o.wanted AS wanted, o.serial AS serial, o.github_id AS github_id, o.node_id AS node_id, \
-         o.annotations AS annotations, o.asked AS asked, o.rank AS rank, o.since AS since, \
-         o.shown_status AS shown_status, o.shown_digest AS shown_digest, \
-         o.shown_at AS shown_at, o.times_shown AS times_shown, o.tries AS tries, r.repository_id AS repository_id, \
-         p.installation_id AS installation_id"
+        concat!(
+            "o.id AS id, o.kind AS kind, o.run_id AS run_id, o.build_id AS build_id, \
+             o.wanted AS wanted, o.serial AS serial, o.github_id AS github_id, \
+             o.node_id AS node_id, o.annotations AS annotations, o.asked AS asked, ",
+            urgency_rank!(),
+            " AS rank, o.since AS since, o.shown_status AS shown_status, \
+             o.shown_digest AS shown_digest, o.shown_at AS shown_at, \
+             o.times_shown AS times_shown, o.tries AS tries, \
+             r.repository_id AS repository_id, p.installation_id AS installation_id"
+        )
     };
 }
 
@@ -176,7 +199,9 @@ impl Store {
         let found = sqlx::query(concat!(
             "SELECT * FROM (SELECT ",
             behind_columns!(),
-            ", ROW_NUMBER() OVER (PARTITION BY o.run_id ORDER BY o.rank, o.since, o.id) AS place ",
+            ", ROW_NUMBER() OVER (PARTITION BY o.run_id ORDER BY ",
+            urgency_rank!(),
+            ", o.since, o.id) AS place ",
             behind_from!(),
             active!(),
             " AND p.installation_id = $2) placed WHERE place <= $3 ORDER BY rank, since, id"

@@ -6,6 +6,7 @@ use sqlx::Row;
 use crate::domain::id::{AttrPath, RunId};
 use crate::store::Store;
 use crate::store::error::Result;
+use crate::store::reports::ending_shown;
 use crate::store::rows;
 
 /// What a run's reports are like, all in all.
@@ -25,14 +26,16 @@ pub struct RunReports {
 impl Store {
     /// What a run's reports are like, all in all.
     pub async fn run_reports(&self, run: &RunId) -> Result<RunReports> {
-        let found = sqlx::query(
-            "SELECT CASE WHEN kind = 'host' THEN 1 ELSE 0 END AS is_host, \
-             CASE WHEN github_id IS NOT NULL OR node_id IS NOT NULL THEN 1 ELSE 0 END AS has_check, \
-             CASE WHEN wanted > shown THEN 1 ELSE 0 END AS is_behind, \
-             CASE WHEN shown_status LIKE 'completed%' THEN 1 ELSE 0 END AS is_over, \
-             COUNT(*) AS n FROM report WHERE run_id = $1 AND kind <> 'status' \
-             GROUP BY 1, 2, 3, 4",
-        )
+        let found = sqlx::query(concat!(
+            "SELECT CASE WHEN o.kind = 'host' THEN 1 ELSE 0 END AS is_host, \
+                 CASE WHEN o.github_id IS NOT NULL OR o.node_id IS NOT NULL THEN 1 ELSE 0 END \
+                 AS has_check, CASE WHEN o.wanted > o.shown THEN 1 ELSE 0 END AS is_behind, \
+                 CASE WHEN ",
+            ending_shown!(),
+            " OR (o.wanted = o.shown AND o.shown_status LIKE 'completed%') \
+                 THEN 1 ELSE 0 END AS is_over, COUNT(*) AS n \
+                 FROM report o WHERE o.run_id = $1 AND o.kind <> 'status' GROUP BY 1, 2, 3, 4",
+        ))
         .bind(run.as_str())
         .fetch_all(&self.reader)
         .await?;

@@ -19,10 +19,19 @@ fn names(size: usize) -> Vec<String> {
     hosts.chain(["fleet".to_owned()]).collect()
 }
 
-/// Requests that count: neither git's nor those for tokens.
+/// Requests about checks and statuses.
 fn requests(github: &FakeGitHub) -> usize {
-    let counts = |it: Operation| !matches!(it, Operation::Git | Operation::MintToken);
-    github.calls().iter().filter(|it| counts(it.operation)).count()
+    [
+        Operation::CreateCheck,
+        Operation::UpdateCheck,
+        Operation::GetCheck,
+        Operation::ListChecks,
+        Operation::SetStatus,
+        Operation::Graphql,
+    ]
+    .map(|it| github.count(it))
+    .iter()
+    .sum()
 }
 
 impl World {

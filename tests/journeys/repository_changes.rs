@@ -175,6 +175,8 @@ async fn a_renamed_repository_is_called_by_its_new_name_at_once() {
     world.start().await;
     let first = world.push(&[Host::good("orion", "1")], &[]).await;
     world.settled(&first, &NAMES).await;
+    // The last call by the old name.
+    world.wait("the status is set", |_| world.status(&first).contains("success")).await;
     let mut repo = world.repo.clone();
     world.github.rename(&mut repo, "armada");
     world.repo = repo;

@@ -99,6 +99,35 @@ contract! {
         assert_eq!(now().await.unwrap(), reports(3, 1, 0, 3), "it moved: it is in question again");
     }
 
+    async fn an_ending_that_is_shown_is_amended_like_progress(world) {
+        let run = world.push("a1", &[]).await;
+        world.claim().await;
+        let gate = world.store.behind(NOW, 1).await.unwrap().remove(0);
+        let shown = |status: &str| Shown {
+            revision: gate.revision,
+            serial: 0,
+            github_id: Some(7),
+            node_id: None,
+            annotations: 0,
+            status: status.into(),
+            digest: "d".into(),
+        };
+        let urgency = async || {
+            let behind = world.store.behind_of(InstallationId(7), NOW.plus(60_000)).await.unwrap();
+            behind.into_iter().find(|it| it.report == gate.report).unwrap().urgency
+        };
+        world.store.shown(&gate.report, shown("in_progress"), NOW).await.unwrap();
+        world.push("b2", &[&run]).await;
+        assert_eq!(urgency().await, Urgency::Final);
+        for (status, wanted) in [
+            ("completed:success", Urgency::Progress),
+            ("completed:cancelled", Urgency::Final),
+        ] {
+            world.store.shown(&gate.report, shown(status), NOW).await.unwrap();
+            assert_eq!(urgency().await, wanted, "{status}");
+        }
+    }
+
     async fn a_run_is_compared_with_the_run_of_its_base_commit(world) {
         let first = world.push("a1", &[]).await;
         assert_eq!(world.store.base_derivations(&first).await.unwrap(), None);
