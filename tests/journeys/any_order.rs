@@ -26,15 +26,22 @@ impl Story {
         let bad = Host::throws("raider", "gtk-engine-murrine was removed");
         world.github.put_between(Between::Outage);
         let mut older = Vec::new();
+        // Later each time: GitHub's times have whole seconds, and of three pushes within one that
+        // come in another order only the hourly comparison of heads knows which was the last.
+        let later = || world.github.later(2);
         for content in ["1", "2"] {
+            later();
             let sha = world.commit("main", &[good(content), bad.clone()], &[]);
             world.github.push(&world.repo, "main", &sha).await;
             older.push(sha);
         }
+        later();
         let pull = world.commit("topic", &[good("3")], &[]);
         world.github.pull_request(&world.repo, "opened", 1, &pull, From::SameRepository).await;
+        later();
         let main = world.commit("main", &[good("4"), Host::broken("viper")], &[]);
         world.github.push(&world.repo, "main", &main).await;
+        later();
         let head = world.commit("topic", &[good("5"), Host::good("galactica", "1")], &[]);
         world.github.pull_request(&world.repo, "synchronize", 1, &head, From::SameRepository).await;
         older.push(pull);

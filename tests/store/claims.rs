@@ -83,19 +83,28 @@ contract! {
         let run = world.push("a1", &[]).await;
         world.waiting(&["raider"]).await;
         world.push("b2", &[]).await;
-        for standing in [InstallationStanding::Suspended, InstallationStanding::Deleted] {
-            world.installation(standing).await;
-            assert!(world.store.claim_run("me", NOW, LEASE).await.unwrap().is_none());
-            let systems = ["x86_64-linux".to_owned()];
-            assert_eq!(world.store.candidates(&systems, NOW, 9).await.unwrap(), []);
-            assert!(world.start("raider").await.is_none());
-            assert_eq!(world.store.behind(NOW.plus(LEASE), 9).await.unwrap(), []);
-        }
+        world.installation(InstallationStanding::Suspended).await;
+        assert!(world.store.claim_run("me", NOW, LEASE).await.unwrap().is_none());
+        let systems = ["x86_64-linux".to_owned()];
+        assert_eq!(world.store.candidates(&systems, NOW, 9).await.unwrap(), []);
+        assert!(world.start("raider").await.is_none());
+        assert_eq!(world.store.behind(NOW.plus(LEASE), 9).await.unwrap(), []);
         world.installation(InstallationStanding::Active).await;
         assert_eq!(world.run(&run).await.builds.len(), 1);
         assert!(world.start("raider").await.is_some());
         assert!(!world.store.behind(NOW.plus(LEASE), 9).await.unwrap().is_empty());
         world.claim().await;
+    }
+
+    async fn what_an_uninstalled_app_was_testing_ends(world) {
+        let run = world.push("a1", &[]).await;
+        world.waiting(&["raider"]).await;
+        world.installation(InstallationStanding::Deleted).await;
+        assert!(world.store.claim_run("me", NOW, LEASE).await.unwrap().is_none());
+        assert!(world.start("raider").await.is_none());
+        assert_eq!(world.store.behind(NOW.plus(LEASE), 9).await.unwrap(), []);
+        let state = world.run(&run).await.run.state;
+        assert!(matches!(state, RunState::Ended { verdict: Verdict::Cancelled { .. }, .. }));
     }
 
     async fn a_released_run_waits_and_says_why(world) {

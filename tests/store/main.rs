@@ -28,6 +28,7 @@ mod compared;
 mod deciding;
 mod insights;
 mod intake;
+mod missed;
 mod opening;
 mod people;
 mod postgres;
