@@ -1,7 +1,7 @@
 //! What happens, in order. Each stage reads one kind of row and leaves another; none calls the next.
 //!
 //! - [`intake`]: a delivery, once → a decision → a run; [`ask`] answers what that must know first.
-//! - [`evaluate`]: a run → its builds, evaluated ([`subject`] says of what, [`hosts`] keeps them
+//! - [`evaluate`]: a run → its builds, evaluated (`subject` says of what, [`hosts`] keeps them
 //!   apart, `place` looks what Nix has already).
 //! - [`build`]: waiting builds × a free slot → an attempt → an ending.
 //! - [`insight`]: a build that ended well → what changes on its host.

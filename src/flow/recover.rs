@@ -5,7 +5,7 @@
 //! for that. The first, every `github.recover_interval`, goes through GitHub's list of deliveries
 //! back to where the last look began. The second, every hour and whenever an installation or a
 //! repository changed, asks for installations, repositories and heads themselves
-//! ([`heads`](self::heads)): it needs no delivery at all. What a look finds becomes a row; its mark
+//! (`heads`): it needs no delivery at all. What a look finds becomes a row; its mark
 //! moves afterwards, so a crash repeats a look and skips none.
 mod heads;
 

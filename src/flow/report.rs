@@ -5,9 +5,9 @@
 //! same lines. Each installation has one writer, which sends one request at a time; none waits
 //! for another.
 //!
-//! - [`writer`]: which request comes next, within what GitHub allows and the run may cost.
-//! - [`gather`]: what is due, without the hosts that are not worth a check.
-//! - [`send`]: the request; [`write`](self::write): what it says; [`note`]: what became of it.
+//! - `writer`: which request comes next, within what GitHub allows and the run may cost.
+//! - `gather`: what is due, without the hosts that are not worth a check.
+//! - `send`: the request; `write`: what it says; `note`: what became of it.
 mod gather;
 mod note;
 mod send;

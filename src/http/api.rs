@@ -4,7 +4,7 @@
 //!   without their builds. A private repository's list is empty, as an unknown one's.
 //! - `GET /api/v1/runs/{id}`: one run with its `builds`.
 //! - `GET /api/v1/builds/{id}`: one build.
-//! - `GET /api/v1/deliveries`: see [`deliveries`](crate::http::deliveries).
+//! - `GET /api/v1/deliveries`: see `http::deliveries`.
 //!
 //! A **run**: `id`; `repository` (`owner`, `name`); `sha`; `reason` (`kind`: `push` with `branch`, or
 //! `pull_request` with `number`); `created_at`; `state` (`awaiting_approval`, `requested`,
