@@ -223,8 +223,9 @@ follow() {
     fi
     states=$(cut -f1,2 <<<"$now")
     [[ $states == "$expected" ]] && break
-    # A gate that has its conclusion and then silence: nothing more is to come.
-    if ((SECONDS - begun >= patience)) || { gate_is_completed "$states" && ((SECONDS - changed >= 15)); }; then
+    # A gate that has its conclusion and then silence: nothing more is to come. What is not urgent
+    # may wait a minute for a request to share.
+    if ((SECONDS - begun >= patience)) || { gate_is_completed "$states" && ((SECONDS - changed >= 75)); }; then
       say '' "after $((SECONDS - begun)) seconds the checks are not as expected (< expected, > shown):"
       diff <(printf '%s\n' "$expected") <(printf '%s\n' "$states") >&2 || true
       return 1
