@@ -1,22 +1,27 @@
 //! A delivery, the policy and what stands become a decision. Pure: everything it needs is told.
+mod groups;
 mod late;
+mod order;
 mod people;
+mod pulls;
 
 use std::fmt;
 
 use crate::domain::Timestamp;
-use crate::domain::id::{Branch, CommitSha, Login, RunId};
+use crate::domain::id::{Branch, CommitSha, DeliveryId, Login, RepositoryId, RunId};
 use crate::domain::incoming::{
-    GroupChange, Incoming, InstallationChange, MergeGroup, Origin, PullRequest, Push, PushTarget,
-    Repository, RepositoryChange, RepositoryStanding,
+    Incoming, InstallationChange, Push, PushTarget, Repository, RepositoryChange,
+    RepositoryStanding,
 };
-use crate::domain::policy::{Approvals, Forks, Policy, TrustPolicy};
+use crate::domain::policy::{Policy, TrustPolicy};
 use crate::domain::run::{Approval, Reason, Run, Trust};
 use crate::domain::verdict::Problem;
 
-use late::{as_ours, is_no_news, is_older, out_of_reach, was_superseded};
+use late::{as_ours, is_gone, out_of_reach, was_superseded};
+use order::Place;
 
 pub use late::Source;
+pub use order::{Step, head_at, is_tie, step};
 pub use people::{Act, Again, Age, Aim, Clicked, Reaction, Seen, Tested};
 
 /// What is known when a delivery is decided.
@@ -120,6 +125,20 @@ pub struct Standing {
     pub open: Vec<Run>,
     /// Where the repository itself stands and since when, where it is known.
     pub repository: Option<(RepositoryStanding, Timestamp)>,
+    /// When the branch was last deleted, or the merge group dissolved.
+    pub gone: Option<Gone>,
+    /// How the head moved within the second of the newest run, where its time alone does not tell.
+    pub steps: Vec<Step>,
+}
+
+/// A branch or a merge group that is no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    pub repository: RepositoryId,
+    pub reason: Reason,
+    /// Its last head.
+    pub head: CommitSha,
+    pub occurred_at: Timestamp,
 }
 
 /// What is to be done about a delivery.
@@ -147,10 +166,19 @@ pub enum Decision {
         occurred_at: Timestamp,
         supersede: Vec<RunId>,
     },
-    /// These runs are no longer wanted; the text follows "cancelled by".
-    Cancel {
-        runs: Vec<RunId>,
-        by: String,
+    /// A branch or merge group is no more: what comes late of it starts nothing. These runs are no
+    /// longer wanted.
+    Gone {
+        gone: Gone,
+        cancel: Vec<RunId>,
+        /// Follows "cancelled by", or says why nothing is.
+        note: String,
+    },
+    /// This delivery is about an older commit, as the text says; with what it tells, that one is
+    /// about the head, and is to be decided anew.
+    Reconsider {
+        delivery: DeliveryId,
+        note: String,
     },
     /// The run's pull request has another base: it is judged anew, and builds nothing for that.
     Rejudge {
@@ -197,6 +225,12 @@ pub fn subject(incoming: &Incoming) -> Option<(&Repository, Reason, &CommitSha)>
         Incoming::Push(Push {
             repository, target: PushTarget::Branch { branch, head }, ..
         }) => Some((repository, Reason::Push(branch.clone()), head)),
+        Incoming::Push(Push {
+            repository,
+            target: PushTarget::DeletedBranch { branch },
+            before: Some(head),
+            ..
+        }) => Some((repository, Reason::Push(branch.clone()), head)),
         Incoming::PullRequest(pull) => {
             Some((&pull.repository, Reason::PullRequest(pull.number), &pull.head))
         }
@@ -223,8 +257,8 @@ pub fn decide(incoming: &Incoming, facts: &Facts<'_>) -> Decision {
             Decision::Repositories(changes.collect())
         }
         Incoming::Push(push) => decide_push(push, facts),
-        Incoming::PullRequest(pull) => decide_pull_request(pull, facts),
-        Incoming::MergeGroup(group) => decide_merge_group(group, facts),
+        Incoming::PullRequest(pull) => pulls::decide(pull, facts),
+        Incoming::MergeGroup(group) => groups::decide(group, facts),
         Incoming::Rerun(rerun) => people::rerun(rerun, facts),
         Incoming::Press(press) => people::press(press, facts),
         Incoming::Comment(comment) => people::comment(comment, facts),
@@ -235,28 +269,12 @@ fn decide_push(push: &Push, facts: &Facts<'_>) -> Decision {
     let (branch, head) = match &push.target {
         PushTarget::Branch { branch, head } => (branch, head),
         PushTarget::DeletedBranch { branch } => {
-            return Decision::Ignore(format!("branch {branch} was deleted"));
+            return deleted(push, branch, facts);
         }
         PushTarget::Tag => return Decision::Ignore("tags are not built".to_owned()),
     };
     if branch.as_str().starts_with("gh-readonly-queue/") {
         return Decision::Ignore(format!("{branch} belongs to the merge queue"));
-    }
-    let default = &push.repository.default_branch;
-    if branch != default {
-        match facts.policy {
-            PolicyFact::Unasked => {
-                let (repository, sha) = (push.repository.clone(), head.clone());
-                return match refuse(&push.repository, facts) {
-                    Some(why) => Decision::Ignore(why),
-                    None => Decision::Ask(Question::Policy { repository, sha }),
-                };
-            }
-            PolicyFact::Read(policy) if !policy.builds_branch(branch, default) => {
-                return Decision::Ignore(format!("branch {branch} is not in build.branches"));
-            }
-            PolicyFact::Read(_) | PolicyFact::Unreadable => {}
-        }
     }
     let run = NewRun {
         sha: head.clone(),
@@ -267,81 +285,42 @@ fn decide_push(push: &Push, facts: &Facts<'_>) -> Decision {
         trust: Trust::Trusted,
         admission: Admission::Admitted(Approval::NotNeeded),
     };
+    let default = &push.repository.default_branch;
+    if branch != default {
+        match facts.policy {
+            PolicyFact::Unasked => {
+                let (repository, sha) = (push.repository.clone(), head.clone());
+                return match unwanted(&push.repository, &run, facts) {
+                    Some(why) => Decision::Ignore(why),
+                    None => Decision::Ask(Question::Policy { repository, sha }),
+                };
+            }
+            PolicyFact::Read(policy) if !policy.builds_branch(branch, default) => {
+                return Decision::Ignore(format!("branch {branch} is not in build.branches"));
+            }
+            PolicyFact::Read(_) | PolicyFact::Unreadable => {}
+        }
+    }
     start(&push.repository, run, facts)
 }
 
-fn decide_pull_request(pull: &PullRequest, facts: &Facts<'_>) -> Decision {
-    let run = NewRun {
-        sha: pull.head.clone(),
-        reason: Reason::PullRequest(pull.number),
-        base: Some(pull.base.clone()),
-        occurred_at: pull.occurred_at,
-        base_branch: Some(pull.base_branch.clone()),
-        trust: match pull.origin {
-            Origin::SameRepository => Trust::Trusted,
-            Origin::Fork => Trust::Untrusted,
+/// What was pushed to a branch before it was deleted is tested to the end: its commit may be
+/// another branch's head as well, under the same names.
+fn deleted(push: &Push, branch: &Branch, facts: &Facts<'_>) -> Decision {
+    let note = format!("branch {branch} was deleted");
+    match (&push.before, refuse(&push.repository, facts)) {
+        (Some(head), None) => Decision::Gone {
+            gone: Gone {
+                repository: push.repository.id,
+                reason: Reason::Push(branch.clone()),
+                head: head.clone(),
+                occurred_at: push.occurred_at,
+            },
+            cancel: vec![],
+            note,
         },
-        admission: Admission::Admitted(Approval::NotNeeded),
-    };
-    match (pull.origin, start(&pull.repository, run, facts)) {
-        (Origin::Fork, Decision::Start { repository, run, supersede }) => {
-            let Some(trust) = facts.trust else {
-                let account = pull.pusher.clone();
-                return Decision::Ask(Question::Trust { repository, account });
-            };
-            let run = NewRun { admission: admission(trust, &facts.standing), ..run };
-            Decision::Start { repository, run, supersede }
-        }
-        (_, decision) => decision,
+        (None | Some(_), _) => Decision::Ignore(note),
     }
-}
-
-/// Whether a fork's new commit may be built, by the default branch's policy and by what whoever
-/// pushed it may do.
-fn admission(trust: &TrustFacts, standing: &Standing) -> Admission {
-    let TrustFacts { policy: TrustPolicy { forks, approvals, .. }, permission } = trust;
-    let before = standing.newest.as_ref().map(|it| &it.approval);
-    match (forks, approvals, before) {
-        (Forks::Never, ..) => Admission::Refused(Problem {
-            headline: "pull requests from forks are not built here".to_owned(),
-            detail: "The default branch's fleetcheck.toml says forks = \"never\". A person with \
-                     write access to this repository can push the commit to a branch of it and \
-                     open a pull request from there."
-                .to_owned(),
-            place: None,
-        }),
-        _ if permission.may_write() => Admission::Admitted(Approval::NotNeeded),
-        (Forks::Build, ..) => Admission::Admitted(Approval::NotNeeded),
-        (Forks::Approve, Approvals::Sticky, Some(Approval::Given { by })) => {
-            Admission::Admitted(Approval::Given { by: by.clone() })
-        }
-        (Forks::Approve, ..) => Admission::Admitted(Approval::Needed),
-    }
-}
-
-/// A group's commit is as trusted as its base: somebody with write access put it into the queue.
-/// Groups have branches of their own, so that none supersedes another.
-fn decide_merge_group(group: &MergeGroup, facts: &Facts<'_>) -> Decision {
-    let GroupChange::Destroyed { reason } = &group.change else {
-        let run = NewRun {
-            sha: group.head.clone(),
-            reason: Reason::MergeGroup(group.branch.clone()),
-            base: Some(group.base.clone()),
-            occurred_at: group.occurred_at,
-            base_branch: None,
-            trust: Trust::Trusted,
-            admission: Admission::Admitted(Approval::NotNeeded),
-        };
-        return start(&group.repository, run, facts);
-    };
-    if let Some(why) = refuse(&group.repository, facts) {
-        return Decision::Ignore(why);
-    }
-    let runs: Vec<RunId> = facts.standing.open.iter().map(|open| open.id.clone()).collect();
-    if runs.is_empty() {
-        return Decision::Ignore(format!("the merge group is gone ({reason}), and so is its run"));
-    }
-    Decision::Cancel { runs, by: format!("the merge queue: the group was {reason}") }
 }
 
 /// Why nothing of this repository or delivery may start a run.
@@ -349,6 +328,14 @@ fn refuse(repository: &Repository, facts: &Facts<'_>) -> Option<String> {
     let replayed = (facts.replay == Replay::SeenBefore)
         .then(|| "the same body came before under another GUID".to_owned());
     unwanted_owner(repository, facts).or(replayed)
+}
+
+/// Why this run may not begin, whatever else there is.
+fn unwanted(repository: &Repository, run: &NewRun, facts: &Facts<'_>) -> Option<String> {
+    let standing = &facts.standing;
+    refuse(repository, facts)
+        .or_else(|| out_of_reach(run, standing))
+        .or_else(|| is_gone(run, standing, facts.source))
 }
 
 /// Why nothing of this repository is acted on.
@@ -359,30 +346,38 @@ fn unwanted_owner(repository: &Repository, facts: &Facts<'_>) -> Option<String> 
 }
 
 fn start(repository: &Repository, run: NewRun, facts: &Facts<'_>) -> Decision {
-    if let Some(why) = refuse(repository, facts).or_else(|| out_of_reach(&run, &facts.standing)) {
+    let standing = &facts.standing;
+    if let Some(why) = unwanted(repository, &run, facts) {
         return Decision::Ignore(why);
     }
-    let standing = &facts.standing;
-    let stands = |newest: &&Run| is_older(&run, newest) || is_no_news(&run, newest, facts.source);
-    if let Some(newer) = standing.newest.as_ref().filter(stands) {
-        return Decision::Ignore(format!("older than {}, which stands", newer.sha.short()));
+    match (order::place(&run, standing, facts.source), &standing.newest) {
+        (Place::Head, _) | (Place::Older, None) => {}
+        (Place::Older, Some(newer)) => {
+            return Decision::Ignore(format!("older than {}, which stands", newer.sha.short()));
+        }
+        (Place::Before(Step { delivery, after, .. }), _) => {
+            let note = format!("older than {}, which is the head", after.short());
+            return Decision::Reconsider { delivery, note };
+        }
     }
+    let occurred_at = order::moment(&run, standing);
+    let run = NewRun { occurred_at, ..run };
     let other = |open: &&Run| standing.same.as_ref().is_none_or(|same| same.id != open.id);
     let supersede = standing.open.iter().filter(other).map(|open| open.id.clone()).collect();
     match &standing.same {
         None => Decision::Start { repository: repository.clone(), run, supersede },
         Some(same) if was_superseded(same) => {
-            let (repository, occurred_at) = (repository.clone(), run.occurred_at);
+            let repository = repository.clone();
             Decision::Revive { repository, run: same.id.clone(), occurred_at, supersede }
         }
         Some(same) if standing.newest.as_ref().is_some_and(|newest| newest.id != same.id) => {
-            Decision::Return { run: same.id.clone(), occurred_at: run.occurred_at, supersede }
+            Decision::Return { run: same.id.clone(), occurred_at, supersede }
         }
         Some(same) => match (&run.reason, run.base) {
             (Reason::PullRequest(_), Some(base))
                 if (Some(&base), &run.base_branch) != (same.base.as_ref(), &same.base_branch) =>
             {
-                let (id, occurred_at) = (same.id.clone(), run.occurred_at);
+                let id = same.id.clone();
                 Decision::Rejudge { run: id, base, base_branch: run.base_branch, occurred_at }
             }
             (Reason::PullRequest(_) | Reason::Push(_) | Reason::MergeGroup(_), _) => tested(same),

@@ -69,6 +69,8 @@ pub struct PullRequest {
     pub repository: Repository,
     pub number: i64,
     pub head: CommitSha,
+    /// The head before, where it was pushed to.
+    pub before: Option<CommitSha>,
     pub base: CommitSha,
     pub base_branch: Branch,
     pub origin: Origin,

@@ -62,6 +62,12 @@ impl Timestamp {
         Self(self.0.saturating_add(milliseconds))
     }
 
+    /// In the unit of GitHub's times: two of one second cannot be told apart by them.
+    #[must_use]
+    pub fn second(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
     /// Milliseconds from `earlier` to this moment, never negative.
     #[must_use]
     pub fn since(self, earlier: Self) -> i64 {

@@ -81,16 +81,17 @@ pub struct Head<'a> {
 #[must_use]
 pub fn became_head(head: &Head<'_>, newest: Option<&Run>, same: Option<&Run>) -> Option<Timestamp> {
     let Some(newest) = newest else { return Some(head.at) };
-    if newest.sha == *head.sha || head.at < newest.occurred_at {
+    let (at, since) = (head.at.second(), newest.occurred_at.second());
+    if newest.sha == *head.sha || at < since {
         return None;
     }
-    if head.at > newest.occurred_at {
+    if at > since {
         return Some(head.at);
     }
     // Within one second: the head was there after the run was known, so it is the newer one, unless
     // it is one that we tested before.
     let is_settled = head.seen_at.since(head.at) >= SETTLED_MS;
-    (same.is_none() && is_settled).then(|| head.at.plus(1))
+    (same.is_none() && is_settled).then(|| newest.occurred_at.plus(1))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
 use crate::domain::decide::{
-    self, Act, Admission, Aim, Decision, Facts, NewRun, Reaction, Replay, Source,
+    self, Act, Admission, Aim, Decision, Facts, NewRun, Reaction, Replay, Source, Standing,
 };
 use crate::domain::id::{DeliveryId, RepositoryId};
 use crate::domain::incoming::{Comment, Incoming, Press, Repository, Rerun, RerunOf};
@@ -138,6 +138,42 @@ async fn aim(store: &Store, incoming: &Incoming) -> Result<Aim, StoreError> {
     })
 }
 
+/// GitHub's clock and ours may differ by so much.
+const CLOCKS_MS: i64 = 2 * 60_000;
+/// Deliveries that are looked through for what happened within one second.
+const MOST_TOLD: i64 = 256;
+
+/// What stands, with the steps that tell the order of what GitHub dates alike.
+async fn standing(
+    store: &Store,
+    delivery: &StoredDelivery,
+    incoming: &Incoming,
+) -> Result<Standing, StoreError> {
+    let Some((repository, reason, sha)) = decide::subject(incoming) else {
+        return Ok(Standing::default());
+    };
+    let mut standing = store.standing(repository.id, &reason, sha).await?;
+    let (Some(newest), Some(at)) = (&standing.newest, decide::head_at(incoming)) else {
+        return Ok(standing);
+    };
+    if !decide::is_tie(sha, at, newest) {
+        return Ok(standing);
+    }
+    let since = at.plus(-CLOCKS_MS);
+    for told in store.told_since(repository.id, &delivery.event, since, MOST_TOLD).await? {
+        // What we made ourselves may leave out what came in between.
+        if Source::of(&told.guid) == Source::Recovered {
+            continue;
+        }
+        let Ok(other) = webhook::read(&told.event, &told.body) else { continue };
+        let is_same = decide::subject(&other)
+            .is_some_and(|(it, its, _)| it.id == repository.id && its == reason);
+        let step = is_same.then(|| decide::step(told.guid, &other)).flatten();
+        standing.steps.extend(step.filter(|it| it.occurred_at.second() == at.second()));
+    }
+    Ok(standing)
+}
+
 /// Gathers what a decision needs, with what was answered so far, and decides.
 pub(super) async fn decision(
     shared: &Shared,
@@ -147,10 +183,7 @@ pub(super) async fn decision(
     answers: &Answers,
 ) -> Result<Decision, StoreError> {
     let store = &shared.store;
-    let standing = match decide::subject(incoming) {
-        Some((repository, reason, sha)) => store.standing(repository.id, &reason, sha).await?,
-        None => decide::Standing::default(),
-    };
+    let standing = standing(store, delivery, incoming).await?;
     let replay =
         if store.replayed(delivery).await? { Replay::SeenBefore } else { Replay::FirstSeen };
     let (policy, trust) = (answers.policy(), answers.trust());
@@ -190,7 +223,8 @@ pub(super) fn decided(
         Decision::Return { run, occurred_at, supersede } => {
             Decided::Return { run, occurred_at, supersede }
         }
-        Decision::Cancel { runs, by } => Decided::Cancel { runs, by },
+        Decision::Gone { gone, cancel, note } => Decided::Gone { gone, cancel, note },
+        Decision::Reconsider { delivery, note } => Decided::Reconsider { delivery, note },
         Decision::Rejudge { run, base, base_branch, occurred_at } => {
             tracing::info!(run.id = %run, "run {run} is judged against {}", base.short());
             Decided::Rejudge { run, base, base_branch, occurred_at }
@@ -207,7 +241,7 @@ pub(super) fn decided(
 /// The reaction that a comment is owed.
 fn owed(incoming: &Incoming, reaction: Reaction) -> Option<NewReaction> {
     let Incoming::Comment(comment) = incoming else { return None };
-    Some(NewReaction { repository: comment.repository.id, comment: comment.id, reaction })
+    Some(NewReaction { repository: comment.repository.clone(), comment: comment.id, reaction })
 }
 
 fn tell(act: &Act) {

@@ -63,6 +63,7 @@ impl Wakeups {
     pub fn tell(&self, moved: &Moved) {
         for event in moved.events() {
             match event {
+                Event::DeliveryWaiting => &*self.intake,
                 Event::RunRequested => &self.evaluate,
                 Event::BuildWaiting => &self.build,
                 Event::ReportBehind => &self.report,

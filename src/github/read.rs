@@ -90,8 +90,15 @@ fn target(git_ref: &str, after: &str, deleted: bool) -> Parsed<PushTarget> {
 }
 
 fn pull_request(event: wire::PullRequestEvent<'_>) -> Parsed<Incoming> {
-    let wire::PullRequestEvent { action, number, pull_request, repository, installation, sender } =
-        event;
+    let wire::PullRequestEvent {
+        action,
+        number,
+        before,
+        pull_request,
+        repository,
+        installation,
+        sender,
+    } = event;
     let wire::PullRequest { head, base, updated_at } = pull_request;
     let origin = match head.repo {
         Some(repo) if repo.id == repository.id => Origin::SameRepository,
@@ -106,6 +113,7 @@ fn pull_request(event: wire::PullRequestEvent<'_>) -> Parsed<Incoming> {
     Ok(Incoming::PullRequest(PullRequest {
         number,
         head,
+        before: before.and_then(|it| it.parse().ok()),
         base: named(&base.sha)?,
         base_branch: named(&base.branch)?,
         origin,

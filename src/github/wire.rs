@@ -97,6 +97,8 @@ pub(super) struct Push<'a> {
 pub(super) struct PullRequestEvent<'a> {
     pub(super) action: String,
     pub(super) number: i64,
+    /// Of `synchronize`: the head before.
+    pub(super) before: Option<String>,
     pub(super) pull_request: PullRequest,
     #[serde(borrow)]
     pub(super) repository: Repository<'a>,

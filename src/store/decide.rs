@@ -3,22 +3,22 @@ use sqlx::AnyConnection;
 
 use crate::domain::Timestamp;
 use crate::domain::build::Ending;
-use crate::domain::decide::{Act, Source, Standing};
-use crate::domain::id::{Branch, CommitSha, DeliveryId, NodeId, RepositoryId, RunId};
+use crate::domain::decide::{Act, Gone, Source};
+use crate::domain::id::{Branch, CommitSha, DeliveryId, NodeId, RunId};
 use crate::domain::incoming::{
     InstallationChange, InstallationStanding, Repository, RepositoryChange,
 };
-use crate::domain::run::{Reason, Run, RunState};
+use crate::domain::run::{Run, RunState};
 use crate::domain::verdict::Verdict;
 use crate::store::Store;
 use crate::store::bump;
-use crate::store::deliveries::DeliveryState;
+use crate::store::deliveries::{self, DeliveryState};
 use crate::store::error::Result;
 use crate::store::moves::{Event, Ledger, Moved, RunStep, builds_of, run_by_id};
 use crate::store::people;
 use crate::store::reactions::{self, NewReaction};
-use crate::store::rows::{self, run_columns};
-use crate::store::{recover, repositories};
+use crate::store::rows;
+use crate::store::{recover, repositories, standing};
 
 /// A decision, as the store carries it out.
 #[expect(clippy::large_enum_variant, reason = "a batch of these lives for one transaction")]
@@ -36,8 +36,11 @@ pub enum Decided {
     Revive { repository: Repository, run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
     /// A run's commit is the head again, and the run stays as it is; those in between end.
     Return { run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
-    /// Runs that nobody wants any more; the text follows "cancelled by".
-    Cancel { runs: Vec<RunId>, by: String },
+    /// A branch or merge group is no more, and nobody wants these runs; the text follows "cancelled
+    /// by", or says why nothing is.
+    Gone { gone: Gone, cancel: Vec<RunId>, note: String },
+    /// Another delivery is to be decided anew; says why nothing else is to be done about this one.
+    Reconsider { delivery: DeliveryId, note: String },
     /// A run is judged anew against another base.
     Rejudge { run: RunId, base: CommitSha, base_branch: Option<Branch>, occurred_at: Timestamp },
     /// The App's installation changed.
@@ -49,53 +52,6 @@ pub enum Decided {
 }
 
 impl Store {
-    /// What stands for this commit and reason.
-    pub async fn standing(
-        &self,
-        repository: RepositoryId,
-        reason: &Reason,
-        sha: &CommitSha,
-    ) -> Result<Standing> {
-        let mut tx = self.read().await?;
-        let same = sqlx::query(concat!(
-            "SELECT ",
-            run_columns!(),
-            " FROM run r WHERE r.repository_id = $1 AND r.sha = $2 AND r.reason = $3"
-        ))
-        .bind(repository.0)
-        .bind(sha.as_str())
-        .bind(reason.to_string())
-        .fetch_optional(&mut *tx)
-        .await?;
-        let open = sqlx::query(concat!(
-            "SELECT ",
-            run_columns!(),
-            " FROM run r WHERE r.repository_id = $1 AND r.reason = $2 AND (r.state <> 'ended' \
-             OR EXISTS (SELECT 1 FROM build b WHERE b.run_id = r.id AND b.state <> 'ended')) \
-             ORDER BY r.occurred_at, r.id"
-        ))
-        .bind(repository.0)
-        .bind(reason.to_string())
-        .fetch_all(&mut *tx)
-        .await?;
-        let newest = sqlx::query(concat!(
-            "SELECT ",
-            run_columns!(),
-            " FROM run r WHERE r.repository_id = $1 AND r.reason = $2 \
-             ORDER BY r.occurred_at DESC, r.created_at DESC, r.id DESC LIMIT 1"
-        ))
-        .bind(repository.0)
-        .bind(reason.to_string())
-        .fetch_optional(&mut *tx)
-        .await?;
-        Ok(Standing {
-            repository: repositories::standing(&mut tx, repository).await?,
-            same: same.as_ref().map(rows::run).transpose()?,
-            open: open.iter().map(rows::run).collect::<Result<_>>()?,
-            newest: newest.as_ref().map(rows::run).transpose()?,
-        })
-    }
-
     /// Carries out what was decided about a delivery; nothing when it was decided before.
     pub async fn decide(
         &self,
@@ -143,10 +99,14 @@ async fn settle(
         Decided::Ignore { note } => (DeliveryState::Ignored, Some(note), now),
         Decided::Unreadable { note } => (DeliveryState::Unreadable, Some(note), now),
         Decided::Ask { note, not_before } => (DeliveryState::Asks, Some(note), *not_before),
+        Decided::Reconsider { note, .. } => (DeliveryState::Ignored, Some(note), now),
+        Decided::Gone { cancel, note, .. } if cancel.is_empty() => {
+            (DeliveryState::Ignored, Some(note), now)
+        }
         Decided::Start { .. }
         | Decided::Revive { .. }
         | Decided::Return { .. }
-        | Decided::Cancel { .. }
+        | Decided::Gone { .. }
         | Decided::Rejudge { .. }
         | Decided::Act { .. }
         | Decided::Installation(_)
@@ -205,12 +165,18 @@ async fn carry_out(
             }
             Ok(())
         }
-        Decided::Cancel { runs, by } => {
-            for run in &runs {
-                let (ending, verdict) =
-                    (Ending::Cancelled { by: by.clone() }, Verdict::Cancelled { by: by.clone() });
-                people::stop(tx, ledger, run, (ending, verdict)).await?;
+        Decided::Gone { gone, cancel, note } => {
+            standing::is_gone(tx, &gone, now).await?;
+            for run in &cancel {
+                let by = note.clone();
+                let endings = (Ending::Cancelled { by: by.clone() }, Verdict::Cancelled { by });
+                people::stop(tx, ledger, run, endings).await?;
             }
+            Ok(())
+        }
+        Decided::Reconsider { delivery, .. } => {
+            deliveries::reopen(tx, &delivery, now).await?;
+            ledger.note(Event::DeliveryWaiting);
             Ok(())
         }
         Decided::Rejudge { run, base, base_branch, occurred_at } => {
@@ -223,7 +189,9 @@ async fn carry_out(
             }
             match reaction {
                 Some(owed) => {
-                    reactions::owe(tx, owed, now).await?;
+                    // It may have no run yet. What it is called is known better from elsewhere.
+                    save_repository(tx, &owed.repository, Timestamp(0)).await?;
+                    reactions::owe(tx, &owed, now).await?;
                     ledger.note(Event::ReactionOwed);
                     Ok(())
                 }

@@ -1,9 +1,10 @@
 //! What became of the deliveries that were kept.
+use sqlx::AnyConnection;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::domain::Timestamp;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{DeliveryId, RepositoryId};
 use crate::store::Store;
 use crate::store::body::Body;
 use crate::store::error::Result;
@@ -41,6 +42,33 @@ fn body(row: &AnyRow) -> Result<Vec<u8>> {
         Some(packed) => Body::from_packed(packed).unpack(),
         None => Ok(row.try_get::<String, _>("body")?.into_bytes()),
     }
+}
+
+fn delivery(row: &AnyRow) -> Result<StoredDelivery> {
+    Ok(StoredDelivery {
+        guid: rows::parsed(row, "guid")?,
+        event: row.try_get("event")?,
+        body: body(row)?,
+        body_sha256: row.try_get("body_sha256")?,
+        received_at: rows::time(row, "received_at")?,
+    })
+}
+
+/// A delivery that was decided is decided anew: what came since says more of it.
+pub(super) async fn reopen(
+    tx: &mut AnyConnection,
+    guid: &DeliveryId,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE delivery SET state = 'arrived', note = NULL, changed_at = $2 \
+         WHERE guid = $1 AND state IN ('decided', 'ignored')",
+    )
+    .bind(guid.as_str())
+    .bind(now.0)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// A delivery's record, without its body.
@@ -119,18 +147,29 @@ impl Store {
         .bind(limit)
         .fetch_all(&self.reader)
         .await?;
-        found
-            .iter()
-            .map(|row| {
-                Ok(StoredDelivery {
-                    guid: rows::parsed(row, "guid")?,
-                    event: row.try_get("event")?,
-                    body: body(row)?,
-                    body_sha256: row.try_get("body_sha256")?,
-                    received_at: rows::time(row, "received_at")?,
-                })
-            })
-            .collect()
+        found.iter().map(delivery).collect()
+    }
+
+    /// The newest deliveries of an event of a repository that came since, decided or not.
+    pub async fn told_since(
+        &self,
+        repository: RepositoryId,
+        event: &str,
+        since: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<StoredDelivery>> {
+        let found = sqlx::query(
+            "SELECT guid, event, packed, body, body_sha256, received_at FROM delivery \
+             WHERE state IN ('arrived', 'waiting', 'decided', 'ignored') AND changed_at >= $1 \
+             AND repository_id = $2 AND event = $3 ORDER BY received_at DESC LIMIT $4",
+        )
+        .bind(since.0)
+        .bind(repository.0)
+        .bind(rows::text(event.to_owned()))
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?;
+        found.iter().map(delivery).collect()
     }
 
     /// The same body came before, under another GUID: GitHub sends a delivery again under its old
@@ -190,6 +229,11 @@ impl Store {
                 }
             }
         }
+        // No delivery of before will come any more.
+        sqlx::query("DELETE FROM gone WHERE noted_at < $1")
+            .bind(before.0)
+            .execute(&self.writer)
+            .await?;
         Ok(deleted)
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 /// Something that a stage waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
+    /// A delivery is to be decided anew.
+    DeliveryWaiting,
     /// A run wants its evaluation.
     RunRequested,
     /// A build waits for a slot.

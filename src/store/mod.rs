@@ -7,7 +7,7 @@
 //! - `open`: a URL becomes a store, or a refusal that says what was found.
 //! - [`intake`]: deliveries, many to a transaction, each with its [`Body`]; [`deliveries`]: what
 //!   became of them.
-//! - [`decide`]: what a delivery changes.
+//! - `standing`: what stands when a delivery is decided; [`decide`]: what it changes.
 //! - [`facts`]: what is known before a run is planned.
 //! - [`runs`]: a run is claimed, listed and evaluated.
 //! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised.
@@ -49,6 +49,7 @@ pub mod reports;
 mod repositories;
 mod rows;
 pub mod runs;
+mod standing;
 pub mod sweep;
 pub mod views;
 pub mod worth;

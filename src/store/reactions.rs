@@ -4,16 +4,15 @@ use sqlx::Row;
 
 use crate::domain::Timestamp;
 use crate::domain::decide::Reaction;
-use crate::domain::id::RepositoryId;
 use crate::domain::incoming::Repository;
 use crate::store::Store;
 use crate::store::error::Result;
 use crate::store::rows::{self, active, repository_columns};
 
 /// A comment of a repository, and how it is to be acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewReaction {
-    pub repository: RepositoryId,
+    pub repository: Repository,
     /// GitHub's id of the comment.
     pub comment: i64,
     pub reaction: Reaction,
@@ -85,13 +84,13 @@ impl Store {
 }
 
 /// A comment is owed a reaction, once.
-pub(super) async fn owe(tx: &mut AnyConnection, new: NewReaction, now: Timestamp) -> Result<()> {
+pub(super) async fn owe(tx: &mut AnyConnection, new: &NewReaction, now: Timestamp) -> Result<()> {
     sqlx::query(
         "INSERT INTO reaction (comment_id, repository_id, content, state, tries, not_before, \
          changed_at) VALUES ($1, $2, $3, 'owed', 0, 0, $4) ON CONFLICT DO NOTHING",
     )
     .bind(new.comment)
-    .bind(new.repository.0)
+    .bind(new.repository.id.0)
     .bind(new.reaction.content())
     .bind(now.0)
     .execute(tx)

@@ -26,22 +26,17 @@ impl Story {
         let bad = Host::throws("raider", "gtk-engine-murrine was removed");
         world.github.put_between(Between::Outage);
         let mut older = Vec::new();
-        // Later each time: GitHub's times have whole seconds, and of three pushes within one that
-        // come in another order only the hourly comparison of heads knows which was the last.
-        let later = || world.github.later(2);
+        // All within one second, so that GitHub's times tell nothing of their order.
+        world.github.whole_second();
         for content in ["1", "2"] {
-            later();
             let sha = world.commit("main", &[good(content), bad.clone()], &[]);
             world.github.push(&world.repo, "main", &sha).await;
             older.push(sha);
         }
-        later();
         let pull = world.commit("topic", &[good("3")], &[]);
         world.github.pull_request(&world.repo, "opened", 1, &pull, From::SameRepository).await;
-        later();
         let main = world.commit("main", &[good("4"), Host::broken("viper")], &[]);
         world.github.push(&world.repo, "main", &main).await;
-        later();
         let head = world.commit("topic", &[good("5"), Host::good("galactica", "1")], &[]);
         world.github.pull_request(&world.repo, "synchronize", 1, &head, From::SameRepository).await;
         older.push(pull);
@@ -148,6 +143,61 @@ async fn on(day: &BadDay) -> [String; 2] {
         world.assert_nothing_doubled(sha);
     }
     shown
+}
+
+/// Three heads of a branch or of a pull request within one second, the first and the last held.
+async fn third_first_second_last(world: &World, branch: &str, tell: impl AsyncFn(usize, &str)) {
+    let (mut first_hold, mut last_hold) =
+        (world.hold(&format!("{branch}-1")), world.hold(&format!("{branch}-3")));
+    world.github.put_between(Between::Outage);
+    world.github.whole_second();
+    let mut heads = Vec::new();
+    let middle = Host::good("orion", &format!("{branch}-2"));
+    let hosts = [
+        Host::held_by("orion", &first_hold.script()),
+        middle,
+        Host::held_by("orion", &last_hold.script()),
+    ];
+    for (at, host) in hosts.into_iter().enumerate() {
+        let sha = world.commit(branch, &[host], &[]);
+        tell(at, &sha).await;
+        heads.push(sha);
+    }
+    world.github.put_between(Between::Nothing);
+    let all = world.github.deliveries();
+    let [first, second, last] = &all[all.len() - 3..] else { panic!("{all:?}") };
+    world.github.redeliver(last).await;
+    last_hold.runs().await;
+    // Nothing tells yet that it is the older one.
+    world.github.redeliver(first).await;
+    last_hold.is_over().await;
+    first_hold.runs().await;
+    world.github.redeliver(second).await;
+    first_hold.is_over().await;
+    last_hold.runs().await;
+    last_hold.let_go();
+    let [first, second, last] = heads.as_slice() else { panic!("{heads:?}") };
+    world.settled(last, &["fleet", "fleet / orion"]).await;
+    assert_eq!(world.check(last, "fleet").conclusion.as_deref(), Some("success"));
+    let superseded = format!("superseded by {}", &last[..7]);
+    world.settled(first, &["fleet", "fleet / orion"]).await;
+    assert!(world.check(first, "fleet").title.contains(&superseded), "{}", world.checks(first));
+    assert_eq!(world.checks(second), "");
+}
+
+#[tokio::test]
+async fn of_three_pushes_within_one_second_the_last_is_tested_whichever_comes_first() {
+    let mut world = World::new().await;
+    world.start().await;
+    third_first_second_last(&world, "main", async |_, sha| {
+        world.github.push(&world.repo, "main", sha).await;
+    })
+    .await;
+    third_first_second_last(&world, "topic", async |at, sha| {
+        let action = if at == 0 { "opened" } else { "synchronize" };
+        world.github.pull_request(&world.repo, action, 1, sha, From::SameRepository).await;
+    })
+    .await;
 }
 
 #[test]

@@ -61,3 +61,19 @@ async fn groups_are_tested_beside_each_other_and_a_dissolved_one_is_cancelled() 
     ");
     assert_eq!(world.check(&second, "fleet").conclusion.as_deref(), Some("success"));
 }
+
+#[tokio::test]
+async fn a_group_that_is_gone_before_its_checks_are_requested_is_not_tested() {
+    let mut world = World::new().await;
+    world.start().await;
+    let main = world.push(&[Host::good("orion", "1")], &[]).await;
+    let head = world.commit_onto(Some(&main), GROUP, &[Host::good("orion", "2")]);
+    group(&world, "destroyed", GROUP, &head).await;
+    group(&world, "checks_requested", GROUP, &head).await;
+    // Another group of the same place in the queue is.
+    let next = world.commit_onto(Some(&main), GROUP, &[Host::good("orion", "3")]);
+    world.github.later(1);
+    group(&world, "checks_requested", GROUP, &next).await;
+    world.settled(&next, &["fleet", "fleet / orion"]).await;
+    assert_eq!(world.checks(&head), "");
+}

@@ -200,3 +200,19 @@ async fn another_base_is_another_judgement_of_the_same_builds() {
     assert_eq!(world.conclusions(&sha, "fleet / orion"), ["success"], "its build is kept");
     assert_eq!(std::fs::read_to_string(viper).unwrap().lines().count(), 1);
 }
+
+#[tokio::test]
+async fn a_command_that_there_is_nothing_for_is_acknowledged() {
+    let world = with_comments().await;
+    // Nothing was ever tested here.
+    let comment = world.github.comment(&world.repo, 8, "starbuck", "/fleetcheck rerun").await;
+    world.answered(comment, &["confused"]).await;
+    let sha = world.commit("topic", &[Host::good("orion", "2")], &[]);
+    world.pull_request("opened", 7, &sha, From::SameRepository).await;
+    world.settled(&sha, &["fleet", "fleet / orion"]).await;
+    for (number, text) in [(7, "/fleetcheck rerun viper"), (8, "/fleetcheck cancel")] {
+        let comment = world.github.comment(&world.repo, number, "starbuck", text).await;
+        world.answered(comment, &["confused"]).await;
+    }
+    assert_eq!(world.history(&sha).len(), 2);
+}

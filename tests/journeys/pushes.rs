@@ -3,7 +3,7 @@ use insta::{allow_duplicates, assert_snapshot};
 
 use crate::world::World;
 use crate::world::fleet::Host;
-use crate::world::github::Options;
+use crate::world::github::{Between, Options};
 use crate::world::nix::TestNix;
 
 #[tokio::test]
@@ -122,6 +122,29 @@ async fn deleted_branches_and_tags_make_no_run() {
     world.caught_up().await;
     assert_eq!(world.checks(&other), "");
     assert_eq!(world.history(&sha).len(), 2);
+}
+
+#[tokio::test]
+async fn a_push_that_comes_after_its_branch_was_deleted_is_not_tested() {
+    let mut world = World::new().await;
+    world.start().await;
+    let policy = ("fleetcheck.toml", "[build]\nbranches = [\"topic\"]\n");
+    let hosts = [Host::good("orion", "1")];
+    world.github.put_between(Between::Outage);
+    let sha = world.commit("topic", &hosts, &[policy]);
+    world.github.push(&world.repo, "topic", &sha).await;
+    world.github.delete_branch(&world.repo, "topic").await;
+    world.github.put_between(Between::Nothing);
+    let all = world.github.deliveries();
+    for delivered in all.iter().rev() {
+        assert_eq!(world.github.redeliver(delivered).await, Some(202), "{}", world.log());
+    }
+    // It is made again, and that is tested.
+    world.github.later(2);
+    let again = world.commit("topic", &hosts, &[policy, ("README", "words")]);
+    world.announce("topic", &again).await;
+    world.settled(&again, &["fleet", "fleet / orion"]).await;
+    assert_eq!(world.checks(&sha), "");
 }
 
 #[tokio::test]

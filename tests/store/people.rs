@@ -197,10 +197,10 @@ contract! {
     }
 
     async fn a_comment_is_owed_one_reaction(world) {
-        world.push("a1", &[]).await;
+        // Nothing of the repository was tested so far.
         let owe = |reaction| Decided::Act {
             acts: vec![],
-            reaction: Some(NewReaction { repository: REPOSITORY, comment: 9, reaction }),
+            reaction: Some(NewReaction { repository: repository(), comment: 9, reaction }),
         };
         assert_eq!(world.store.seen_comment(9).await.unwrap(), Seen::Never);
         assert!(world.decide(owe(Reaction::Refused)).await.has(Event::ReactionOwed));

@@ -1,6 +1,8 @@
 //! What the store remembers of whose commit a run tests, and what it does not let it touch.
+use fleetcheck::domain::Timestamp;
 use fleetcheck::domain::base::ExistingFailures;
 use fleetcheck::domain::build::{Ending, Waiting};
+use fleetcheck::domain::decide::Gone;
 use fleetcheck::domain::run::{Approval, Merge, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::domain::verdict::Verdict;
 use fleetcheck::store::decide::Decided;
@@ -101,8 +103,17 @@ contract! {
         let _ = world.finish(&done, built()).await;
         world.start("raider").await.unwrap();
         let by = "the merge queue: the group was invalidated".to_owned();
-        let cancel = Decided::Cancel { runs: vec![run.id.clone()], by: by.clone() };
-        let moved = world.decide(cancel).await;
+        let gone = Gone {
+            repository: run.repository,
+            reason: run.reason.clone(),
+            head: run.sha.clone(),
+            occurred_at: NOW,
+        };
+        let end = |gone: &Gone, note: &str| {
+            let cancel = vec![run.id.clone()];
+            Decided::Gone { gone: gone.clone(), cancel, note: note.to_owned() }
+        };
+        let moved = world.decide(end(&gone, &by)).await;
         assert!(moved.has(Event::AttemptUnwanted) && moved.has(Event::RunEnded));
         let verdict = Verdict::Cancelled { by: by.clone() };
         assert_eq!(world.run(&run.id).await.run.state, RunState::Ended { verdict, at: NOW });
@@ -111,6 +122,13 @@ contract! {
         assert!(world.build(&builds[1].id).await.state.ending().unwrap().is_good());
         let late = world.store.finish_evaluation(&claim, NOW).await;
         assert!(matches!(late, Err(StoreError::ClaimLost(_))), "{late:?}");
+        // The newest end is remembered, whichever was told last, for as long as deliveries are.
+        let earlier = Gone { occurred_at: Timestamp(NOW.0 - 1), head: sha("e5"), ..gone.clone() };
+        let _ = world.decide(end(&earlier, "again")).await;
+        let standing = || world.store.standing(run.repository, &run.reason, &run.sha);
+        assert_eq!(standing().await.unwrap().gone, Some(gone));
+        let _ = world.store.delete_old(NOW.plus(1)).await.unwrap();
+        assert_eq!(standing().await.unwrap().gone, None);
     }
 
     async fn a_skipped_run_ends_with_its_listed_hosts(world) {

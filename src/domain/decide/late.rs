@@ -1,8 +1,8 @@
 //! What is told late, or not by GitHub at all: whether it still counts.
-use crate::domain::decide::{NewRun, Standing};
+use crate::domain::decide::{Gone, NewRun, Standing};
 use crate::domain::id::DeliveryId;
 use crate::domain::incoming::{RepositoryChange, RepositoryNow, RepositoryStanding};
-use crate::domain::run::{Run, RunState};
+use crate::domain::run::{Reason, Run, RunState};
 use crate::domain::verdict::Verdict;
 
 /// Where a delivery comes from.
@@ -54,25 +54,23 @@ pub(super) fn out_of_reach(run: &NewRun, standing: &Standing) -> Option<String> 
     (run.occurred_at < since).then(|| format!("older than the repository's being {what}"))
 }
 
-/// What we looked up ourselves may have been overtaken within its second by what GitHub sent.
-pub(super) fn is_no_news(new: &NewRun, standing: &Run, source: Source) -> bool {
-    match source {
-        Source::Webhook => false,
-        Source::Recovered => {
-            new.occurred_at == standing.occurred_at
-                && new.sha != standing.sha
-                && new.base.as_ref() != Some(&standing.sha)
+/// Why nothing begins of a branch or a merge group that is no more.
+pub(super) fn is_gone(run: &NewRun, standing: &Standing, source: Source) -> Option<String> {
+    let Gone { head, occurred_at, .. } = standing.gone.as_ref()?;
+    let (at, since) = (run.occurred_at.second(), occurred_at.second());
+    let is_last = run.sha == *head;
+    let (what, is_gone) = match &run.reason {
+        // Every group has a head of its own, which both of its deliveries are dated by.
+        Reason::MergeGroup(_) => ("the merge group", is_last || at < since),
+        // Whatever has a commit before it was pushed before the deletion, or long after the branch
+        // was made again. What we saw ourselves within that second is there.
+        Reason::Push(_) => {
+            let is_before = source == Source::Webhook && (run.base.is_some() || is_last);
+            ("the branch", at < since || (at == since && is_before))
         }
-    }
-}
-
-/// GitHub's times have whole seconds; within one, the commit before tells the order. Two that name
-/// each other are a force push there and back: the one that arrives later is the way back.
-pub(super) fn is_older(new: &NewRun, standing: &Run) -> bool {
-    let is_before = standing.base.as_ref() == Some(&new.sha) && standing.sha != new.sha;
-    let is_after = new.base.as_ref() == Some(&standing.sha);
-    new.occurred_at < standing.occurred_at
-        || (new.occurred_at == standing.occurred_at && is_before && !is_after)
+        Reason::PullRequest(_) => return None,
+    };
+    is_gone.then(|| format!("older than the end of {what}"))
 }
 
 pub(super) fn was_superseded(run: &Run) -> bool {

@@ -1,6 +1,9 @@
 use super::*;
 use crate::domain::id::{InstallationId, RepositoryId};
-use crate::domain::incoming::{RepositoryFacts, RepositoryNow, Visibility};
+use crate::domain::incoming::{
+    GroupChange, MergeGroup, Origin, PullRequest, RepositoryFacts, RepositoryNow, Visibility,
+};
+use crate::domain::policy::{Approvals, Forks};
 use crate::domain::run::Approval;
 use crate::domain::run::RunState;
 use crate::domain::run::Skip;
@@ -27,8 +30,13 @@ fn push(branch: &str, head: char, before: char, at: i64) -> Incoming {
         repository: repository(),
         target: PushTarget::Branch { branch: branch.parse().unwrap(), head: sha(head) },
         before: Some(sha(before)),
-        occurred_at: Timestamp(at),
+        occurred_at: seconds(at),
     })
+}
+
+/// GitHub's times have whole seconds.
+fn seconds(at: i64) -> Timestamp {
+    Timestamp(at * 1000)
 }
 
 fn standing_run(head: char, before: char, at: i64, state: RunState) -> Run {
@@ -38,8 +46,8 @@ fn standing_run(head: char, before: char, at: i64, state: RunState) -> Run {
         sha: sha(head),
         reason: Reason::Push("main".parse().unwrap()),
         base: Some(sha(before)),
-        occurred_at: Timestamp(at),
-        created_at: Timestamp(at),
+        occurred_at: seconds(at),
+        created_at: seconds(at),
         problem: None,
         waits: None,
         trust: Trust::Trusted,
@@ -108,7 +116,7 @@ fn a_newer_commit_supersedes_what_is_open() {
         same: None,
         newest: Some(open.clone()),
         open: vec![open.clone()],
-        repository: None,
+        ..Standing::default()
     };
     let decision = decide(&push("main", 'c', 'b', 10), &facts(&owners, standing));
     let Decision::Start { supersede, .. } = decision else { panic!("{decision:?}") };
@@ -124,7 +132,7 @@ fn an_older_head_after_a_newer_one_is_not_tested() {
             same: None,
             newest: Some(newest.clone()),
             open: vec![newest],
-            repository: None,
+            ..Standing::default()
         };
         let decision = decide(&push("main", 'b', 'a', at), &facts(&owners, standing));
         assert!(ignored(&decision).starts_with("older than ccccccc"), "{why}");
@@ -142,7 +150,7 @@ fn a_force_push_back_to_a_superseded_commit_tests_it_anew() {
         same: Some(same.clone()),
         newest: Some(open.clone()),
         open: vec![open.clone()],
-        repository: None,
+        ..Standing::default()
     };
     let decision = decide(&push("main", 'b', 'c', 12), &facts(&owners, standing));
     assert_eq!(
@@ -150,7 +158,7 @@ fn a_force_push_back_to_a_superseded_commit_tests_it_anew() {
         Decision::Revive {
             repository: repository(),
             run: same.id,
-            occurred_at: Timestamp(12),
+            occurred_at: seconds(12),
             supersede: vec![open.id]
         }
     );
@@ -161,7 +169,7 @@ fn a_force_push_there_and_back_within_a_second_ends_where_it_began() {
     let owners = acme();
     let newest = standing_run('c', 'b', 10, RunState::Requested);
     let standing =
-        Standing { same: None, newest: Some(newest.clone()), open: vec![newest], repository: None };
+        Standing { newest: Some(newest.clone()), open: vec![newest], ..Standing::default() };
     let decision = decide(&push("main", 'b', 'c', 10), &facts(&owners, standing));
     assert!(matches!(decision, Decision::Start { .. }), "{decision:?}");
 }
@@ -177,11 +185,11 @@ fn a_force_push_back_to_a_tested_commit_supersedes_what_came_in_between() {
         same: Some(same.clone()),
         newest: Some(open.clone()),
         open: vec![open.clone()],
-        repository: None,
+        ..Standing::default()
     };
     let decision = decide(&push("main", 'b', 'c', 12), &facts(&owners, standing));
     let supersede = vec![open.id];
-    let wanted = Decision::Return { run: same.id, occurred_at: Timestamp(12), supersede };
+    let wanted = Decision::Return { run: same.id, occurred_at: seconds(12), supersede };
     assert_eq!(decision, wanted);
 }
 
@@ -190,11 +198,12 @@ fn fork() -> Incoming {
         repository: repository(),
         number: 7,
         head: sha('d'),
+        before: None,
         base: sha('a'),
         base_branch: "main".parse().unwrap(),
         origin: Origin::Fork,
         pusher: Some(login("baltar")),
-        occurred_at: Timestamp(10),
+        occurred_at: seconds(10),
     })
 }
 
@@ -262,6 +271,24 @@ fn nobody_is_asked_about_a_fork_whose_run_there_is() {
 }
 
 #[test]
+fn a_deleted_branch_is_remembered_and_its_run_goes_on() {
+    let owners = acme();
+    let branch = "main".parse().unwrap();
+    let deleted = Incoming::Push(Push {
+        repository: repository(),
+        target: PushTarget::DeletedBranch { branch },
+        before: Some(sha('b')),
+        occurred_at: seconds(11),
+    });
+    let open = vec![standing_run('b', 'a', 10, RunState::Requested)];
+    let decision = decide(&deleted, &facts(&owners, Standing { open, ..Standing::default() }));
+    let Decision::Gone { gone, cancel, note } = decision else { panic!("{decision:?}") };
+    assert_eq!((gone.head, gone.occurred_at), (sha('b'), seconds(11)));
+    assert!(cancel.is_empty());
+    assert_eq!(note, "branch main was deleted");
+}
+
+#[test]
 fn deleted_branches_and_tags_make_no_run() {
     let owners = acme();
     for target in [PushTarget::Tag, PushTarget::DeletedBranch { branch: "main".parse().unwrap() }] {
@@ -269,7 +296,7 @@ fn deleted_branches_and_tags_make_no_run() {
             repository: repository(),
             target,
             before: None,
-            occurred_at: Timestamp(1),
+            occurred_at: seconds(1),
         });
         ignored(&decide(&push, &facts(&owners, Standing::default())));
     }
@@ -282,7 +309,7 @@ fn group(change: GroupChange) -> Incoming {
         head: sha('d'),
         base: sha('a'),
         change,
-        occurred_at: Timestamp(10),
+        occurred_at: seconds(10),
     })
 }
 
@@ -305,13 +332,58 @@ fn a_merge_group_that_is_gone_cancels_its_run_if_it_has_one() {
     let open = standing_run('d', 'a', 10, RunState::Requested);
     let standing = Standing { open: vec![open.clone()], ..Standing::default() };
     let decision = decide(&gone, &facts(&owners, standing));
-    let by = "the merge queue: the group was invalidated".to_owned();
-    assert_eq!(decision, Decision::Cancel { runs: vec![open.id], by });
+    let end = |cancel, note: &str| {
+        let reason = Reason::MergeGroup("gh-readonly-queue/main/pr-7-a".parse().unwrap());
+        let (repository, head) = (RepositoryId(1), sha('d'));
+        let gone = Gone { repository, reason, head, occurred_at: seconds(10) };
+        Decision::Gone { gone, cancel, note: note.to_owned() }
+    };
+    assert_eq!(decision, end(vec![open.id], "the merge queue: the group was invalidated"));
     let late = decide(&gone, &facts(&owners, Standing::default()));
-    assert_eq!(ignored(&late), "the merge group is gone (invalidated), and so is its run");
+    assert_eq!(late, end(vec![], "the merge group is gone (invalidated), and so is its run"));
     let strangers = vec!["other".to_owned()];
     let decision = decide(&gone, &facts(&strangers, Standing::default()));
     assert_eq!(ignored(&decision), "Acme is not in github.owners");
+}
+
+#[test]
+fn what_comes_late_of_what_is_gone_starts_nothing() {
+    let owners = acme();
+    let after = |at, head| {
+        let reason = Reason::Push("main".parse().unwrap());
+        let (repository, occurred_at) = (RepositoryId(1), seconds(at));
+        let gone = Some(Gone { repository, reason, head: sha(head), occurred_at });
+        Standing { gone, ..Standing::default() }
+    };
+    let created = Incoming::Push(Push {
+        repository: repository(),
+        target: PushTarget::Branch { branch: "main".parse().unwrap(), head: sha('b') },
+        before: None,
+        occurred_at: seconds(10),
+    });
+    let pushed = push("main", 'b', 'a', 10);
+    let requested = group(GroupChange::ChecksRequested);
+    for (incoming, at, head, starts) in [
+        (&pushed, 11, 'b', false),
+        (&pushed, 10, 'b', false),
+        (&pushed, 10, 'c', false),
+        (&pushed, 9, 'b', true),
+        (&created, 11, 'b', false),
+        (&created, 10, 'b', false),
+        (&created, 10, 'c', true),
+        (&requested, 10, 'd', false),
+        (&requested, 9, 'd', false),
+        (&requested, 10, 'e', true),
+        (&requested, 11, 'e', false),
+    ] {
+        let decision = decide(incoming, &facts(&owners, after(at, head)));
+        let what = format!("{incoming:?} after {head} ended at {at}: {decision:?}");
+        assert_eq!(matches!(decision, Decision::Start { .. }), starts, "{what}");
+        assert!(starts || ignored(&decision).starts_with("older than the end of the"), "{what}");
+    }
+    // We saw it there, within that second.
+    let seen = decide(&pushed, &recovered(&owners, after(10, 'b')));
+    assert!(matches!(seen, Decision::Start { .. }), "{seen:?}");
 }
 
 fn recovered(owners: &[String], standing: Standing) -> Facts<'_> {
@@ -341,7 +413,7 @@ fn what_is_told_late_of_a_repository_out_of_reach_starts_nothing() {
     let owners = acme();
     for state in [RepositoryStanding::Gone, RepositoryStanding::Archived] {
         let at =
-            |since| Standing { repository: Some((state, Timestamp(since))), ..Standing::default() };
+            |since| Standing { repository: Some((state, seconds(since))), ..Standing::default() };
         let late = decide(&push("main", 'b', 'a', 10), &facts(&owners, at(11)));
         assert!(ignored(&late).starts_with("older than the repository's being"), "{late:?}");
         let back = decide(&push("main", 'b', 'a', 12), &facts(&owners, at(11)));

@@ -131,8 +131,10 @@ impl FakeGitHub {
         let git_ref = format!("refs/heads/{branch}");
         git(&repo.git, &["update-ref", "-d", &git_ref], b"");
         let body = {
+            let now = self.world.now();
             let mut state = self.world.state();
             let repository = state.repository_mut(repo.id);
+            repository.pushed_at = now;
             let before = repository.branches.remove(branch).unwrap();
             let moved = Moved { git_ref: &git_ref, before: &before, after: NOTHING, forced: false };
             payload::push(repository, &moved)
@@ -176,11 +178,14 @@ impl FakeGitHub {
             git(&repo.git, &["update-ref", &git_ref, head], b"");
         }
         let base = repo.head("main").unwrap_or_else(|| head.to_owned());
-        let pull = PullRequest { action, number, head, base: &base, from };
         let updated_at = self.world.now();
         let body = {
             let mut state = self.world.state();
-            state.pulls.retain(|it| (it.repository, it.number) != (repo.id, number));
+            let is_it = |it: &OpenPull| (it.repository, it.number) == (repo.id, number);
+            let before = state.pulls.iter().find(|it| is_it(it)).map(|it| it.head.clone());
+            state.pulls.retain(|it| !is_it(it));
+            let before = before.as_deref();
+            let pull = PullRequest { action, number, head, before, base: &base, from };
             if action != "closed" {
                 let (head, base) = (head.to_owned(), base.clone());
                 let repository = repo.id;

@@ -133,12 +133,14 @@ pub struct PullRequest<'a> {
     pub action: &'a str,
     pub number: i64,
     pub head: &'a str,
+    /// The head before, of `synchronize`.
+    pub before: Option<&'a str>,
     pub base: &'a str,
     pub from: From,
 }
 
 pub(super) fn pull_request(of: &Repository, pull: &PullRequest<'_>, now: i64) -> Value {
-    let PullRequest { action, number, head, base, from } = pull;
+    let PullRequest { action, number, head, before, base, from } = pull;
     let here = repository(of);
     let head_repository = match from {
         From::SameRepository => here.clone(),
@@ -152,7 +154,7 @@ pub(super) fn pull_request(of: &Repository, pull: &PullRequest<'_>, now: i64) ->
         }
         From::DeletedFork => Value::Null,
     };
-    json!({
+    let mut body = json!({
         "action": action,
         "number": number,
         "pull_request": {
@@ -178,5 +180,10 @@ pub(super) fn pull_request(of: &Repository, pull: &PullRequest<'_>, now: i64) ->
         "repository": here,
         "sender": sender(),
         "installation": installation(of),
-    })
+    });
+    if let ("synchronize", Some(before)) = (*action, before) {
+        body["before"] = json!(before);
+        body["after"] = json!(head);
+    }
+    body
 }

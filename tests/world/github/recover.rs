@@ -113,7 +113,8 @@ pub(super) fn pulls(state: &State, repository: i64, query: &[(String, String)]) 
     open.sort_by_key(|it| std::cmp::Reverse(it.updated_at));
     let all = open.into_iter().map(|it| {
         let OpenPull { number, head, base, from, updated_at, .. } = it;
-        let pull = PullRequest { action: "", number: *number, head, base, from: *from };
+        let (number, from) = (*number, *from);
+        let pull = PullRequest { action: "", number, head, before: None, base, from };
         payload::pull_request(of, &pull, *updated_at)["pull_request"].take()
     });
     Answer::new(200, Value::Array(page(all.collect(), query)))
@@ -158,6 +159,13 @@ impl FakeGitHub {
     /// GitHub's clock moves on by so much, so that what happens next is later by its whole seconds.
     pub fn later(&self, seconds: i64) {
         self.world.skip.fetch_add(seconds * 1000, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// GitHub's clock moves on to the begin of a second: what happens next has one time, unless this
+    /// machine takes a second for it.
+    pub fn whole_second(&self) {
+        let left = 1000 - self.world.now().rem_euclid(1000);
+        self.world.skip.fetch_add(left, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// These keys of the App are accepted from now on, as PEM of their public halves.
