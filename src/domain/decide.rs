@@ -158,12 +158,14 @@ pub enum Decision {
         repository: Repository,
         run: RunId,
         occurred_at: Timestamp,
+        rebase: Option<Rebase>,
         supersede: Vec<RunId>,
     },
     /// A commit that keeps its run is the head again: what came in between is superseded.
     Return {
         run: RunId,
         occurred_at: Timestamp,
+        rebase: Option<Rebase>,
         supersede: Vec<RunId>,
     },
     /// A branch or merge group is no more: what comes late of it starts nothing. These runs are no
@@ -183,8 +185,7 @@ pub enum Decision {
     /// The run's pull request has another base: it is judged anew, and builds nothing for that.
     Rejudge {
         run: RunId,
-        base: CommitSha,
-        base_branch: Option<Branch>,
+        rebase: Rebase,
         occurred_at: Timestamp,
     },
     Installation(InstallationChange),
@@ -195,6 +196,13 @@ pub enum Decision {
     },
     /// What became of repositories, those of strangers among them as lost.
     Repositories(Vec<RepositoryChange>),
+}
+
+/// Another base than a pull request's run was judged against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebase {
+    pub base: CommitSha,
+    pub branch: Option<Branch>,
 }
 
 /// A run to be made.
@@ -222,15 +230,15 @@ pub enum Admission {
 /// The reason whose runs are a delivery's [`Standing`], and its commit; `None` when it needs none.
 pub fn subject(incoming: &Incoming) -> Option<(&Repository, Reason, &CommitSha)> {
     match incoming {
-        Incoming::Push(Push {
-            repository, target: PushTarget::Branch { branch, head }, ..
-        }) => Some((repository, Reason::Push(branch.clone()), head)),
-        Incoming::Push(Push {
-            repository,
-            target: PushTarget::DeletedBranch { branch },
-            before: Some(head),
-            ..
-        }) => Some((repository, Reason::Push(branch.clone()), head)),
+        Incoming::Push(
+            Push { repository, target: PushTarget::Branch { branch, head }, .. }
+            | Push {
+                repository,
+                target: PushTarget::DeletedBranch { branch },
+                before: Some(head),
+                ..
+            },
+        ) => Some((repository, Reason::Push(branch.clone()), head)),
         Incoming::PullRequest(pull) => {
             Some((&pull.repository, Reason::PullRequest(pull.number), &pull.head))
         }
@@ -364,29 +372,22 @@ fn start(repository: &Repository, run: NewRun, facts: &Facts<'_>) -> Decision {
     let run = NewRun { occurred_at, ..run };
     let other = |open: &&Run| standing.same.as_ref().is_none_or(|same| same.id != open.id);
     let supersede = standing.open.iter().filter(other).map(|open| open.id.clone()).collect();
-    match &standing.same {
-        None => Decision::Start { repository: repository.clone(), run, supersede },
-        Some(same) if was_superseded(same) => {
-            let repository = repository.clone();
-            Decision::Revive { repository, run: same.id.clone(), occurred_at, supersede }
-        }
-        Some(same) if standing.newest.as_ref().is_some_and(|newest| newest.id != same.id) => {
-            Decision::Return { run: same.id.clone(), occurred_at, supersede }
-        }
-        Some(same) => match (&run.reason, run.base) {
-            (Reason::PullRequest(_), Some(base))
-                if (Some(&base), &run.base_branch) != (same.base.as_ref(), &same.base_branch) =>
-            {
-                let id = same.id.clone();
-                Decision::Rejudge { run: id, base, base_branch: run.base_branch, occurred_at }
-            }
-            (Reason::PullRequest(_) | Reason::Push(_) | Reason::MergeGroup(_), _) => tested(same),
-        },
+    let Some(same) = &standing.same else {
+        return Decision::Start { repository: repository.clone(), run, supersede };
+    };
+    let rebase = pulls::rebase(&run, same);
+    let id = same.id.clone();
+    if was_superseded(same) {
+        let repository = repository.clone();
+        return Decision::Revive { repository, run: id, occurred_at, rebase, supersede };
     }
-}
-
-fn tested(same: &Run) -> Decision {
-    Decision::Ignore(format!("run {} tests this commit", same.id))
+    if standing.newest.as_ref().is_some_and(|newest| newest.id != same.id) {
+        return Decision::Return { run: id, occurred_at, rebase, supersede };
+    }
+    match rebase {
+        Some(rebase) => Decision::Rejudge { run: id, rebase, occurred_at },
+        None => Decision::Ignore(format!("run {id} tests this commit")),
+    }
 }
 
 #[cfg(test)]

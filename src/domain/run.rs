@@ -59,7 +59,11 @@ pub struct Run {
     pub repository: RepositoryId,
     pub sha: CommitSha,
     pub reason: Reason,
-    /// The commit that this one is compared with: `before` of a push, the base of a pull request.
+    /// What GitHub named when the commit became the head: `before` of a push, the base branch's tip
+    /// of a pull request. What the run is compared with is found from it, and may be older.
+    ///
+    /// A push that makes a tested commit the head again keeps it: what the commit changes is told
+    /// against the one that it was first pushed onto, and not against one that was taken back.
     pub base: Option<CommitSha>,
     /// GitHub's time of what happened; orders the runs of one reason.
     pub occurred_at: Timestamp,

@@ -26,7 +26,7 @@ use crate::nix::eval::{EvalError, Evaluator};
 use crate::nix::flake::Pinned;
 use crate::nix::roots::Roots;
 use crate::store::facts::RunFacts;
-use crate::store::runs::{EvaluationOutcome, NewBuild};
+use crate::store::runs::{self, EvaluationOutcome, NewBuild};
 use crate::store::{RunClaim, StoreError};
 
 /// A claim is renewed three times before it would be lost.
@@ -100,15 +100,20 @@ impl Evaluate {
         let (commits, evaluator) = (&self.commits, &self.tools.evaluator);
         let Subject { policy, flake: pinned, merge, skip } =
             Finder { commits, evaluator, stop }.find(&facts).await?;
-        let existing = policy.gate.existing_failures;
-        store.set_subject(claim, merge.as_ref(), existing, self.shared.clock.now()).await?;
-        if merge != facts.run.merge {
-            // It is compared with where the base branch is now.
-            facts = store.run_facts(claim).await?;
-        }
         let tested = (merge.as_ref(), pinned.source.clone());
         let origin = insight::origin(&self.commits, &facts, tested, stop).await?;
+        let subject = runs::Subject {
+            merge: merge.as_ref(),
+            compared_with: origin.compared_with.as_ref(),
+            existing: policy.gate.existing_failures,
+        };
+        store.set_subject(claim, &subject, self.shared.clock.now()).await?;
         store.set_origin(claim, &origin, self.shared.clock.now()).await?;
+        let known = facts.against.base.as_ref().map(|it| &it.sha);
+        if merge != facts.run.merge || origin.compared_with.as_ref() != known {
+            // It is judged against what it is compared with.
+            facts = store.run_facts(claim).await?;
+        }
         self.placing.hold_sources(&pinned).await?;
         let plan = self.tools.plan(&pinned, &policy, &facts.base_required(), stop).await;
         if let Some(by) = skip {

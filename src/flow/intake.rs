@@ -217,17 +217,17 @@ pub(super) fn decided(
             );
             Decided::Start { repository, run, supersede }
         }
-        Decision::Revive { repository, run, occurred_at, supersede } => {
-            Decided::Revive { repository, run, occurred_at, supersede }
+        Decision::Revive { repository, run, occurred_at, rebase, supersede } => {
+            Decided::Revive { repository, run, occurred_at, rebase, supersede }
         }
-        Decision::Return { run, occurred_at, supersede } => {
-            Decided::Return { run, occurred_at, supersede }
+        Decision::Return { run, occurred_at, rebase, supersede } => {
+            Decided::Return { run, occurred_at, rebase, supersede }
         }
         Decision::Gone { gone, cancel, note } => Decided::Gone { gone, cancel, note },
         Decision::Reconsider { delivery, note } => Decided::Reconsider { delivery, note },
-        Decision::Rejudge { run, base, base_branch, occurred_at } => {
-            tracing::info!(run.id = %run, "run {run} is judged against {}", base.short());
-            Decided::Rejudge { run, base, base_branch, occurred_at }
+        Decision::Rejudge { run, rebase, occurred_at } => {
+            tracing::info!(run.id = %run, "run {run} is judged against {}", rebase.base.short());
+            Decided::Rejudge { run, rebase, occurred_at }
         }
         Decision::Installation(change) => Decided::Installation(change),
         Decision::Repositories(changes) => Decided::Repositories(changes),

@@ -63,7 +63,6 @@ impl Wakeups {
     pub fn tell(&self, moved: &Moved) {
         for event in moved.events() {
             match event {
-                Event::DeliveryWaiting => &*self.intake,
                 Event::RunRequested => &self.evaluate,
                 Event::BuildWaiting => &self.build,
                 Event::ReportBehind => &self.report,
@@ -71,6 +70,7 @@ impl Wakeups {
                 Event::AttemptUnwanted | Event::RunEnded => &self.cancelled,
                 Event::ReactionOwed => &self.react,
                 Event::HeadsAsked => &self.recover,
+                Event::DeliveryWaiting => self.intake.as_ref(),
             }
             .notify_waiters();
         }

@@ -1,5 +1,6 @@
 //! What is known of the commit that a run is compared with, and whom a run's answers concern.
 use sqlx::AnyConnection;
+use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::domain::base::{Against, Answer, Base, BaseHost, ExistingFailures, Tested};
@@ -19,17 +20,19 @@ pub(super) fn existing_name(existing: ExistingFailures) -> Option<&'static str> 
 
 /// What a run is judged against.
 pub(super) async fn against(tx: &mut AnyConnection, run: &Run) -> Result<Against> {
-    let existing: Option<String> =
-        sqlx::query_scalar("SELECT existing_failures FROM run WHERE id = $1")
-            .bind(run.id.as_str())
-            .fetch_one(&mut *tx)
-            .await?;
-    let existing = match existing.as_deref() {
+    let row = sqlx::query("SELECT existing_failures, compared FROM run WHERE id = $1")
+        .bind(run.id.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+    let existing = match row.try_get::<Option<&str>, _>("existing_failures")? {
         None | Some("fail") => ExistingFailures::Fail,
         Some("ignore") => ExistingFailures::Ignore,
         Some(other) => return Err(rows::unknown("run.existing_failures", other)),
     };
-    let compared = run.merge.as_ref().map(|it| &it.base).or(run.base.as_ref());
+    // The same commit that its hosts' changes are told against. Before the evaluation has found it,
+    // what GitHub named.
+    let found = rows::maybe_parsed::<CommitSha>(&row, "compared")?;
+    let compared = found.as_ref().or(run.base.as_ref());
     let base = match compared {
         Some(sha) => Some(base(tx, run, sha).await?),
         None => None,

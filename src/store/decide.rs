@@ -3,7 +3,7 @@ use sqlx::AnyConnection;
 
 use crate::domain::Timestamp;
 use crate::domain::build::Ending;
-use crate::domain::decide::{Act, Gone, Source};
+use crate::domain::decide::{Act, Gone, Rebase, Source};
 use crate::domain::id::{Branch, CommitSha, DeliveryId, NodeId, RunId};
 use crate::domain::incoming::{
     InstallationChange, InstallationStanding, Repository, RepositoryChange,
@@ -33,16 +33,22 @@ pub enum Decided {
     /// A new run, which takes the place of older ones.
     Start { repository: Repository, run: Run, supersede: Vec<RunId> },
     /// A superseded run is tested anew, because its commit is the head again.
-    Revive { repository: Repository, run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
+    Revive {
+        repository: Repository,
+        run: RunId,
+        occurred_at: Timestamp,
+        rebase: Option<Rebase>,
+        supersede: Vec<RunId>,
+    },
     /// A run's commit is the head again, and the run stays as it is; those in between end.
-    Return { run: RunId, occurred_at: Timestamp, supersede: Vec<RunId> },
+    Return { run: RunId, occurred_at: Timestamp, rebase: Option<Rebase>, supersede: Vec<RunId> },
     /// A branch or merge group is no more, and nobody wants these runs; the text follows "cancelled
     /// by", or says why nothing is.
     Gone { gone: Gone, cancel: Vec<RunId>, note: String },
     /// Another delivery is to be decided anew; says why nothing else is to be done about this one.
     Reconsider { delivery: DeliveryId, note: String },
     /// A run is judged anew against another base.
-    Rejudge { run: RunId, base: CommitSha, base_branch: Option<Branch>, occurred_at: Timestamp },
+    Rejudge { run: RunId, rebase: Rebase, occurred_at: Timestamp },
     /// The App's installation changed.
     Installation(InstallationChange),
     /// What somebody asked for, and the reaction that their comment is owed.
@@ -96,13 +102,14 @@ async fn settle(
     now: Timestamp,
 ) -> Result<bool> {
     let (state, note, at) = match decided {
-        Decided::Ignore { note } => (DeliveryState::Ignored, Some(note), now),
-        Decided::Unreadable { note } => (DeliveryState::Unreadable, Some(note), now),
-        Decided::Ask { note, not_before } => (DeliveryState::Asks, Some(note), *not_before),
-        Decided::Reconsider { note, .. } => (DeliveryState::Ignored, Some(note), now),
+        Decided::Ignore { note } | Decided::Reconsider { note, .. } => {
+            (DeliveryState::Ignored, Some(note), now)
+        }
         Decided::Gone { cancel, note, .. } if cancel.is_empty() => {
             (DeliveryState::Ignored, Some(note), now)
         }
+        Decided::Unreadable { note } => (DeliveryState::Unreadable, Some(note), now),
+        Decided::Ask { note, not_before } => (DeliveryState::Asks, Some(note), *not_before),
         Decided::Start { .. }
         | Decided::Revive { .. }
         | Decided::Return { .. }
@@ -148,18 +155,24 @@ async fn carry_out(
             }
             Ok(())
         }
-        Decided::Revive { repository, run, occurred_at, supersede } => {
+        Decided::Revive { repository, run, occurred_at, rebase, supersede } => {
             repositories::is_back(tx, ledger, repository.id, occurred_at).await?;
             save_repository(tx, &repository, occurred_at).await?;
             let sha = revived(tx, ledger, &run, occurred_at).await?;
+            if let Some(rebase) = rebase {
+                people::rejudge(tx, ledger, &run, &rebase).await?;
+            }
             for older in supersede.iter().filter(|it| **it != run) {
                 superseded(tx, ledger, older, &sha).await?;
             }
             Ok(())
         }
-        Decided::Return { run, occurred_at, supersede } => {
+        Decided::Return { run, occurred_at, rebase, supersede } => {
             let sha = run_by_id(tx, &run).await?.sha;
             became_head(tx, &run, occurred_at).await?;
+            if let Some(rebase) = rebase {
+                people::rejudge(tx, ledger, &run, &rebase).await?;
+            }
             for older in supersede.iter().filter(|it| **it != run) {
                 superseded(tx, ledger, older, &sha).await?;
             }
@@ -179,8 +192,8 @@ async fn carry_out(
             ledger.note(Event::DeliveryWaiting);
             Ok(())
         }
-        Decided::Rejudge { run, base, base_branch, occurred_at } => {
-            people::rejudge(tx, ledger, &run, (&base, base_branch.as_ref())).await?;
+        Decided::Rejudge { run, rebase, occurred_at } => {
+            people::rejudge(tx, ledger, &run, &rebase).await?;
             became_head(tx, &run, occurred_at).await
         }
         Decided::Act { acts, reaction } => {

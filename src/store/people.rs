@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::domain::build::{Build, BuildState, Ending, Rebuild};
-use crate::domain::decide::{Act, Again, Age, Clicked, Seen, Tested};
+use crate::domain::decide::{Act, Again, Age, Clicked, Rebase, Seen, Tested};
 use crate::domain::id::{Branch, BuildId, CommitSha, Login, RepositoryId, RunId};
 use crate::domain::incoming::CheckRef;
 use crate::domain::run::{Reason, RunState};
@@ -191,7 +191,7 @@ pub(super) async fn rejudge(
     tx: &mut AnyConnection,
     ledger: &mut Ledger,
     id: &RunId,
-    (base, branch): (&CommitSha, Option<&Branch>),
+    rebase: &Rebase,
 ) -> Result<()> {
     let run = run_by_id(tx, id).await?;
     if run.merge.is_some() {
@@ -202,12 +202,12 @@ pub(super) async fn rejudge(
         forget_merge(tx, id).await?;
     }
     sqlx::query(
-        "UPDATE run SET base = $2, base_branch = $3, problem = NULL, claimed_until = 0 \
-         WHERE id = $1",
+        "UPDATE run SET base = $2, base_branch = $3, compared = NULL, problem = NULL, \
+         claimed_until = 0 WHERE id = $1",
     )
     .bind(id.as_str())
-    .bind(base.as_str())
-    .bind(branch.map(Branch::as_str))
+    .bind(rebase.base.as_str())
+    .bind(rebase.branch.as_ref().map(Branch::as_str))
     .execute(&mut *tx)
     .await?;
     // An evaluation under way knows the old base.

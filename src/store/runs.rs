@@ -8,7 +8,7 @@ use crate::domain::base::ExistingFailures;
 use crate::domain::build::{
     Build, BuildState, Derivation, Ending, Rebuild, Required, Waiting, Warning,
 };
-use crate::domain::id::{AttemptId, AttrPath, BuildId, DrvPath};
+use crate::domain::id::{AttemptId, AttrPath, BuildId, CommitSha, DrvPath};
 use crate::domain::plan::Known;
 use crate::domain::run::{Merge, Run};
 use crate::domain::verdict::{Problem, Verdict};
@@ -47,6 +47,16 @@ pub enum Outcome {
     Reuse(Derivation),
     Wait(Derivation, Waiting),
     Fail(Ending),
+}
+
+/// What is tested of a run, and by what it is judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject<'a> {
+    /// In the place of the run's commit.
+    pub merge: Option<&'a Merge>,
+    /// The commit that its hosts are compared with; without one it is the run's base.
+    pub compared_with: Option<&'a CommitSha>,
+    pub existing: ExistingFailures,
 }
 
 impl Store {
@@ -153,14 +163,14 @@ impl Store {
         Ok(moved)
     }
 
-    /// What is tested in the place of the run's commit, if anything, and by what it is judged.
+    /// What is tested, and by what it is judged.
     pub async fn set_subject(
         &self,
         claim: &RunClaim,
-        merge: Option<&Merge>,
-        existing: ExistingFailures,
+        subject: &Subject<'_>,
         now: Timestamp,
     ) -> Result<()> {
+        let Subject { merge, compared_with, existing } = subject;
         let mut tx = self.write().await?;
         hold(&mut tx, claim, now).await?;
         sqlx::query(
@@ -169,8 +179,8 @@ impl Store {
         )
         .bind(claim.run.as_str())
         .bind(merge.map(rows::to_json).transpose()?)
-        .bind(merge.map(|it| it.base.as_str()))
-        .bind(base::existing_name(existing))
+        .bind(compared_with.map(CommitSha::as_str))
+        .bind(base::existing_name(*existing))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;

@@ -63,7 +63,8 @@ impl Store {
     ) -> Result<Option<HashMap<AttrPath, Option<String>>>> {
         let found = sqlx::query(
             "SELECT b.attr AS attr, b.drv AS drv FROM build b WHERE b.run_id = (SELECT o.id \
-             FROM run r JOIN run o ON o.repository_id = r.repository_id AND o.sha = r.base \
+             FROM run r JOIN run o ON o.repository_id = r.repository_id \
+             AND o.sha = COALESCE(r.compared, r.base) \
              WHERE r.id = $1 AND o.id <> r.id \
              AND EXISTS (SELECT 1 FROM build x WHERE x.run_id = o.id) \
              ORDER BY o.created_at DESC, o.id DESC LIMIT 1)",

@@ -209,3 +209,26 @@ async fn the_flake_can_lie_in_a_folder() {
     world.settled(&sha, &["fleet", "fleet / orion"]).await;
     assert_eq!(world.check(&sha, "fleet").conclusion.as_deref(), Some("success"));
 }
+
+/// What the base branch did since is not the pull request's doing, whichever way it went.
+#[tokio::test]
+async fn a_pull_request_is_judged_by_the_commit_at_which_it_left_its_base() {
+    let mut world = World::new().await;
+    world.start().await;
+    let fork = world.push(&[Host::good("orion", "1"), Host::good("viper", "1")], &[]).await;
+    world.settled(&fork, &["fleet", "fleet / orion", "fleet / viper"]).await;
+    let hosts = [Host::throws("orion", "gtk-engine-murrine was removed"), Host::good("viper", "1")];
+    let head = world.commit_onto(Some(&fork), "topic", &hosts);
+    // Later the base branch is red, has lost a host, and has a new one.
+    let hosts = [Host::throws("orion", "another reason"), Host::good("raider", "1")];
+    let main = world.push(&hosts, &[]).await;
+    world.settled(&main, &["fleet", "fleet / orion", "fleet / raider"]).await;
+    world.pull_request("opened", 7, &head, From::SameRepository).await;
+    world.settled(&head, &["fleet", "fleet / orion", "fleet / viper"]).await;
+    let gate = world.check(&head, "fleet");
+    let compared = format!("Against the base commit {}:\n\n- newly broken: orion\n", &fork[..7]);
+    assert!(format!("{}\n", gate.summary).contains(&compared), "{}", gate.summary);
+    for word in ["red before", "appeared", "vanished", "raider"] {
+        assert!(!gate.summary.contains(word), "{word}: {}", gate.summary);
+    }
+}

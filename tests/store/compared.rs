@@ -7,7 +7,7 @@ use fleetcheck::domain::run::RunState;
 use fleetcheck::domain::verdict::Verdict;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::reports::{ReportId, Shown};
-use fleetcheck::store::runs::{EvaluationOutcome, Outcome};
+use fleetcheck::store::runs::{EvaluationOutcome, Outcome, Subject};
 use fleetcheck::store::{Event, RunClaim};
 
 use crate::world::{NOW, World, built, derivation, drv, repository, run, sha};
@@ -44,7 +44,8 @@ async fn under_way(
 
 /// Fails the host's build in a run whose policy excuses what was red before.
 async fn fails_and_excuses(world: &World, claim: &RunClaim, name: &str) {
-    world.store.set_subject(claim, None, ExistingFailures::Ignore, NOW).await.unwrap();
+    let subject = Subject { existing: ExistingFailures::Ignore, ..Subject::default() };
+    world.store.set_subject(claim, &subject, NOW).await.unwrap();
     let builds = world.list(claim, &["raider"]).await;
     world.evaluated(claim, &builds[0], Outcome::Wait(derivation(name), Waiting::Slot)).await;
     let _ = world.store.finish_evaluation(claim, NOW).await.unwrap();

@@ -94,6 +94,7 @@ contract! {
             repository: repository(),
             run: first.clone(),
             occurred_at: NOW.plus(9),
+            rebase: None,
             supersede: vec![second.clone()],
         };
         assert!(world.decide(revive).await.has(Event::RunRequested));

@@ -1,6 +1,6 @@
 //! What people ask for: runs that are tested again, approved, cancelled.
 use fleetcheck::domain::build::{Attempted, BuildState, Ending, Rebuild, Waiting};
-use fleetcheck::domain::decide::{Act, Again, Age, Reaction, Seen};
+use fleetcheck::domain::decide::{Act, Again, Age, Reaction, Rebase, Seen};
 use fleetcheck::domain::id::{BuildId, RepositoryId, RunId};
 use fleetcheck::domain::incoming::CheckRef;
 use fleetcheck::domain::run::{Approval, Reason, RunState};
@@ -187,9 +187,8 @@ contract! {
     async fn another_base_plans_the_run_anew_and_moves_no_build(world) {
         let (run, ..) = ended(&world).await;
         let before = world.run(&run).await.builds;
-        let rejudge = Decided::Rejudge {
-            run: run.clone(), base: sha("b2"), base_branch: None, occurred_at: NOW.plus(1),
-        };
+        let rebase = Rebase { base: sha("b2"), branch: None };
+        let rejudge = Decided::Rejudge { run: run.clone(), rebase, occurred_at: NOW.plus(1) };
         assert!(world.decide(rejudge).await.has(Event::RunRequested));
         let view = world.run(&run).await;
         assert_eq!((view.run.base, view.run.state), (Some(sha("b2")), RunState::Requested));

@@ -261,7 +261,8 @@ contract! {
         let second = world.push("b2", &[&first]).await;
         show_all(&world, NOW).await;
         let revive = Decided::Revive {
-            repository: repository(), run: first.clone(), occurred_at: NOW, supersede: vec![second],
+            repository: repository(), run: first.clone(), occurred_at: NOW, rebase: None,
+            supersede: vec![second],
         };
         let _ = world.decide(revive).await;
         let gate = world.store.behind(NOW, 1).await.unwrap().remove(0);
@@ -277,7 +278,8 @@ contract! {
         let second = world.push("b2", &[&first]).await;
         show_all(&world, NOW).await;
         let revive = Decided::Revive {
-            repository: repository(), run: first.clone(), occurred_at: NOW, supersede: vec![second],
+            repository: repository(), run: first.clone(), occurred_at: NOW, rebase: None,
+            supersede: vec![second],
         };
         let _ = world.decide(revive).await;
         let mut behind = world.store.behind(NOW, 9).await.unwrap();

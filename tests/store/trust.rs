@@ -1,12 +1,11 @@
 //! What the store remembers of whose commit a run tests, and what it does not let it touch.
 use fleetcheck::domain::Timestamp;
-use fleetcheck::domain::base::ExistingFailures;
 use fleetcheck::domain::build::{Ending, Waiting};
-use fleetcheck::domain::decide::Gone;
+use fleetcheck::domain::decide::{Gone, Rebase};
 use fleetcheck::domain::run::{Approval, Merge, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::domain::verdict::Verdict;
 use fleetcheck::store::decide::Decided;
-use fleetcheck::store::runs::Outcome;
+use fleetcheck::store::runs::{Outcome, Subject};
 use fleetcheck::store::{Event, StoreError};
 
 use crate::world::{NOW, World, built, derivation, repository, run, sha};
@@ -39,18 +38,20 @@ contract! {
         let run = fork("d4");
         start(&world, &run).await;
         let claim = world.claim().await;
-        let existing = ExistingFailures::Fail;
         let merge =
             Merge { commit: sha("e5"), branch: "main".parse().unwrap(), base: sha("b2") };
-        world.store.set_subject(&claim, Some(&merge), existing, NOW).await.unwrap();
-        assert_eq!(world.run(&run.id).await.run.merge, Some(merge));
-        world.store.set_subject(&claim, None, existing, NOW).await.unwrap();
+        let merged = Subject { merge: Some(&merge), ..Subject::default() };
+        world.store.set_subject(&claim, &merged, NOW).await.unwrap();
+        assert_eq!(world.run(&run.id).await.run.merge.as_ref(), Some(&merge));
+        let itself = Subject::default();
+        world.store.set_subject(&claim, &itself, NOW).await.unwrap();
         assert_eq!(world.run(&run.id).await.run.merge, None);
-        let late = world.store.set_subject(&claim, None, existing, NOW.plus(10 * crate::world::LEASE)).await;
+        let late =
+            world.store.set_subject(&claim, &itself, NOW.plus(10 * crate::world::LEASE)).await;
         assert!(matches!(late, Err(StoreError::ClaimLost(_))), "{late:?}");
     }
 
-    async fn a_merge_is_judged_against_what_it_was_merged_into(world) {
+    async fn a_run_is_judged_against_what_its_hosts_are_compared_with(world) {
         world.push("b2", &[]).await;
         let claim = world.claim().await;
         world.list(&claim, &["raider"]).await;
@@ -59,12 +60,36 @@ contract! {
         let base = |facts: fleetcheck::store::facts::RunFacts| facts.against.base.unwrap();
         let pushed = base(world.store.run_facts(&claim).await.unwrap());
         assert_eq!((pushed.sha, pushed.hosts.len()), (sha("a1"), 0));
-        let existing = ExistingFailures::Fail;
-        let merge =
-            Merge { commit: sha("e5"), branch: "main".parse().unwrap(), base: sha("b2") };
-        world.store.set_subject(&claim, Some(&merge), existing, NOW).await.unwrap();
-        let merged = base(world.store.run_facts(&claim).await.unwrap());
-        assert_eq!((merged.sha, merged.hosts.len()), (sha("b2"), 1));
+        let found = sha("b2");
+        let subject = Subject { compared_with: Some(&found), ..Subject::default() };
+        world.store.set_subject(&claim, &subject, NOW).await.unwrap();
+        let compared = base(world.store.run_facts(&claim).await.unwrap());
+        assert_eq!((compared.sha, compared.hosts.len()), (sha("b2"), 1));
+        let derivations = world.store.base_derivations(claim.run()).await.unwrap();
+        assert_eq!(derivations.map(|it| it.len()), Some(1));
+        // Another base is another commit to compare with, which is not found yet.
+        let rebase = Rebase { base: sha("c3"), branch: None };
+        let run = claim.run().clone();
+        let _ = world.decide(Decided::Rejudge { run, rebase, occurred_at: NOW }).await;
+        let claim = world.claim().await;
+        let named = base(world.store.run_facts(&claim).await.unwrap());
+        assert_eq!(named.sha, sha("c3"));
+    }
+
+    async fn a_head_that_is_back_has_the_base_of_now(world) {
+        let run = Run { reason: Reason::PullRequest(7), ..run("d4", "main") };
+        start(&world, &run).await;
+        let (claim, _) = world.waiting(&["raider"]).await;
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        let branch = Some("release".parse().unwrap());
+        let rebase = Some(Rebase { base: sha("c3"), branch: branch.clone() });
+        let id = run.id.clone();
+        let back =
+            Decided::Return { run: id, occurred_at: NOW.plus(9), rebase, supersede: vec![] };
+        assert!(world.decide(back).await.has(Event::RunRequested), "it is judged anew");
+        let found = world.run(&run.id).await.run;
+        assert_eq!((found.base, found.base_branch), (Some(sha("c3")), branch));
+        assert_eq!((found.state, found.occurred_at), (RunState::Requested, NOW.plus(9)));
     }
 
     async fn a_stranger_s_host_teaches_nothing_and_is_held_under_another_name(world) {

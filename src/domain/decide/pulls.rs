@@ -1,10 +1,10 @@
 //! Pull requests, and whether a fork's may be built.
 use crate::domain::decide::{
-    Admission, Decision, Facts, NewRun, Question, Standing, TrustFacts, start,
+    Admission, Decision, Facts, NewRun, Question, Rebase, Standing, TrustFacts, start,
 };
 use crate::domain::incoming::{Origin, PullRequest};
 use crate::domain::policy::{Approvals, Forks, TrustPolicy};
-use crate::domain::run::{Approval, Reason, Trust};
+use crate::domain::run::{Approval, Reason, Run, Trust};
 use crate::domain::verdict::Problem;
 
 pub(super) fn decide(pull: &PullRequest, facts: &Facts<'_>) -> Decision {
@@ -54,4 +54,11 @@ fn admission(trust: &TrustFacts, standing: &Standing) -> Admission {
         }
         (Forks::Approve, ..) => Admission::Admitted(Approval::Needed),
     }
+}
+
+/// Only a pull request's base says by what it is judged (see [`Run::base`]).
+pub(super) fn rebase(new: &NewRun, same: &Run) -> Option<Rebase> {
+    let (Reason::PullRequest(_), Some(base)) = (&new.reason, &new.base) else { return None };
+    let differs = (Some(base), &new.base_branch) != (same.base.as_ref(), &same.base_branch);
+    differs.then(|| Rebase { base: base.clone(), branch: new.base_branch.clone() })
 }

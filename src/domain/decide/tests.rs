@@ -1,8 +1,8 @@
+mod late;
+
 use super::*;
 use crate::domain::id::{InstallationId, RepositoryId};
-use crate::domain::incoming::{
-    GroupChange, MergeGroup, Origin, PullRequest, RepositoryFacts, RepositoryNow, Visibility,
-};
+use crate::domain::incoming::{GroupChange, MergeGroup, Origin, PullRequest, Visibility};
 use crate::domain::policy::{Approvals, Forks};
 use crate::domain::run::Approval;
 use crate::domain::run::RunState;
@@ -159,6 +159,7 @@ fn a_force_push_back_to_a_superseded_commit_tests_it_anew() {
             repository: repository(),
             run: same.id,
             occurred_at: seconds(12),
+            rebase: None,
             supersede: vec![open.id]
         }
     );
@@ -189,7 +190,8 @@ fn a_force_push_back_to_a_tested_commit_supersedes_what_came_in_between() {
     };
     let decision = decide(&push("main", 'b', 'c', 12), &facts(&owners, standing));
     let supersede = vec![open.id];
-    let wanted = Decision::Return { run: same.id, occurred_at: seconds(12), supersede };
+    let wanted =
+        Decision::Return { run: same.id, occurred_at: seconds(12), rebase: None, supersede };
     assert_eq!(decision, wanted);
 }
 
@@ -266,8 +268,30 @@ fn nobody_is_asked_about_a_fork_whose_run_there_is() {
     // Another base is another judgement, of whatever is there.
     same.base = Some(sha('b'));
     let decision = decide(&fork(), &facts(&owners, standing(same)));
-    let Decision::Rejudge { base, .. } = decision else { panic!("{decision:?}") };
-    assert_eq!(base, sha('a'));
+    let Decision::Rejudge { rebase, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!(rebase.base, sha('a'));
+}
+
+/// While another commit was its head, a pull request may have got another base.
+#[test]
+fn a_pull_request_s_head_that_is_back_is_judged_by_the_base_of_now() {
+    let owners = acme();
+    let superseded =
+        RunState::Ended { verdict: Verdict::Superseded { by: sha('c') }, at: seconds(9) };
+    let passed = RunState::Ended { verdict: Verdict::Passed, at: seconds(9) };
+    for state in [superseded, passed] {
+        let mut same = standing_run('d', 'b', 8, state);
+        same.base_branch = Some("release".parse().unwrap());
+        let mut newest = standing_run('c', 'a', 9, RunState::Requested);
+        newest.id = "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap();
+        let standing = Standing { same: Some(same), newest: Some(newest), ..Standing::default() };
+        let decision = decide(&fork(), &facts(&owners, standing));
+        let (Decision::Revive { rebase, .. } | Decision::Return { rebase, .. }) = decision else {
+            panic!("{decision:?}")
+        };
+        let branch = Some("main".parse().unwrap());
+        assert_eq!(rebase, Some(Rebase { base: sha('a'), branch }));
+    }
 }
 
 #[test]
@@ -344,103 +368,4 @@ fn a_merge_group_that_is_gone_cancels_its_run_if_it_has_one() {
     let strangers = vec!["other".to_owned()];
     let decision = decide(&gone, &facts(&strangers, Standing::default()));
     assert_eq!(ignored(&decision), "Acme is not in github.owners");
-}
-
-#[test]
-fn what_comes_late_of_what_is_gone_starts_nothing() {
-    let owners = acme();
-    let after = |at, head| {
-        let reason = Reason::Push("main".parse().unwrap());
-        let (repository, occurred_at) = (RepositoryId(1), seconds(at));
-        let gone = Some(Gone { repository, reason, head: sha(head), occurred_at });
-        Standing { gone, ..Standing::default() }
-    };
-    let created = Incoming::Push(Push {
-        repository: repository(),
-        target: PushTarget::Branch { branch: "main".parse().unwrap(), head: sha('b') },
-        before: None,
-        occurred_at: seconds(10),
-    });
-    let pushed = push("main", 'b', 'a', 10);
-    let requested = group(GroupChange::ChecksRequested);
-    for (incoming, at, head, starts) in [
-        (&pushed, 11, 'b', false),
-        (&pushed, 10, 'b', false),
-        (&pushed, 10, 'c', false),
-        (&pushed, 9, 'b', true),
-        (&created, 11, 'b', false),
-        (&created, 10, 'b', false),
-        (&created, 10, 'c', true),
-        (&requested, 10, 'd', false),
-        (&requested, 9, 'd', false),
-        (&requested, 10, 'e', true),
-        (&requested, 11, 'e', false),
-    ] {
-        let decision = decide(incoming, &facts(&owners, after(at, head)));
-        let what = format!("{incoming:?} after {head} ended at {at}: {decision:?}");
-        assert_eq!(matches!(decision, Decision::Start { .. }), starts, "{what}");
-        assert!(starts || ignored(&decision).starts_with("older than the end of the"), "{what}");
-    }
-    // We saw it there, within that second.
-    let seen = decide(&pushed, &recovered(&owners, after(10, 'b')));
-    assert!(matches!(seen, Decision::Start { .. }), "{seen:?}");
-}
-
-fn recovered(owners: &[String], standing: Standing) -> Facts<'_> {
-    Facts { owners, standing, source: Source::Recovered, ..Facts::default() }
-}
-
-#[test]
-fn a_recovered_head_yields_to_what_came_within_its_second() {
-    let owners = acme();
-    let stands = |base| {
-        let newest = standing_run('b', base, 10, RunState::Requested);
-        Standing { newest: Some(newest), ..Standing::default() }
-    };
-    let late = decide(&push("main", 'a', 'f', 10), &recovered(&owners, stands('a')));
-    assert!(ignored(&late).starts_with("older than"), "{late:?}");
-    let unrelated = decide(&push("main", 'c', 'f', 10), &recovered(&owners, stands('a')));
-    assert!(ignored(&unrelated).starts_with("older than"), "{unrelated:?}");
-    // It was looked up when that one was known already.
-    let next = decide(&push("main", 'c', 'b', 10), &recovered(&owners, stands('a')));
-    assert!(matches!(next, Decision::Start { .. }), "{next:?}");
-    let told = decide(&push("main", 'c', 'f', 10), &facts(&owners, stands('a')));
-    assert!(matches!(told, Decision::Start { .. }), "GitHub's own word counts: {told:?}");
-}
-
-#[test]
-fn what_is_told_late_of_a_repository_out_of_reach_starts_nothing() {
-    let owners = acme();
-    for state in [RepositoryStanding::Gone, RepositoryStanding::Archived] {
-        let at =
-            |since| Standing { repository: Some((state, seconds(since))), ..Standing::default() };
-        let late = decide(&push("main", 'b', 'a', 10), &facts(&owners, at(11)));
-        assert!(ignored(&late).starts_with("older than the repository's being"), "{late:?}");
-        let back = decide(&push("main", 'b', 'a', 12), &facts(&owners, at(11)));
-        assert!(matches!(back, Decision::Start { .. }), "{back:?}");
-    }
-}
-
-#[test]
-fn a_repository_that_goes_to_a_stranger_is_lost_and_one_that_comes_to_us_is_here() {
-    let owners = acme();
-    let change = |owner: &str| {
-        let facts = RepositoryFacts {
-            owner: owner.parse().unwrap(),
-            name: "fleet".parse().unwrap(),
-            visibility: Visibility::Public,
-            default_branch: None,
-        };
-        RepositoryChange {
-            id: RepositoryId(1),
-            installation: InstallationId(2),
-            occurred_at: None,
-            now: RepositoryNow::Here(facts),
-        }
-    };
-    let all = vec![change("baltar"), change("ACME")];
-    let decision = decide(&Incoming::Repositories(all), &facts(&owners, Standing::default()));
-    let Decision::Repositories(changes) = decision else { panic!("{decision:?}") };
-    assert_eq!(changes[0].now, RepositoryNow::Lost);
-    assert_eq!(changes[1], change("ACME"));
 }
