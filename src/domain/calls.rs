@@ -2,8 +2,10 @@
 //!
 //! A run of N hosts gets 4 + 2·⌈N/25⌉ requests (the gate and the status, each at the beginning and
 //! at the end; every host's check twice, 25 to a request) and one more for every 15 seconds that it
-//! lasts. Within that everything is shown at once; beyond it what has ended waits for others to
-//! share a request with, at most until the run's end or the next 15 seconds.
+//! lasts. Within that everything is shown at once; beyond it what has ended or is new waits for
+//! others to share a request with, at most until the run's end or for 15 seconds. That keeps the
+//! sum: whatever is due goes with every request, so that what waits so long became due after the
+//! last one.
 use crate::domain::Timestamp;
 
 /// Checks in one request; GitHub's documents do not grow past what it answers within its ten
@@ -44,8 +46,8 @@ pub struct DueChecks {
     pub new: usize,
     /// Whatever else has moved.
     pub progress: usize,
-    /// Since when the oldest of the endings is not shown.
-    pub ended_since: Option<Timestamp>,
+    /// Since when the oldest of what has ended or is new is not shown.
+    pub since: Option<Timestamp>,
 }
 
 impl DueChecks {
@@ -76,8 +78,9 @@ impl RunCalls {
         if endings == 0 && due.new == 0 {
             return self.progress_at.map_or(at, |last| at.max(last.plus(PROGRESS_MS)));
         }
-        // Whatever was spent before: an ending waits for company once, and not for long.
-        due.ended_since.map_or(at, |ended| at.min(ended.plus(PROGRESS_MS)))
+        // Whatever was spent before: what ended or began waits for company once, and not for long. Who
+        // waits for it must read why it waits itself.
+        due.since.map_or(at, |since| at.min(since.plus(PROGRESS_MS)))
     }
 
     /// The same where every check is a request: what ends or begins is shown at once.
@@ -134,9 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn an_ending_is_not_held_for_long_by_what_was_spent_before() {
-        let due = DueChecks { ended_since: Some(START.plus(2_000)), ..finals(1) };
-        assert_eq!(waits(calls(10, 9, 40), due), 17);
+    fn what_ended_or_is_new_is_not_held_for_long_by_what_was_spent_before() {
+        let since = Some(START.plus(2_000));
+        let new = DueChecks { new: 1, progress: 3, ..DueChecks::default() };
+        for due in [finals(1), new, DueChecks { new: 1, ..finals(1) }] {
+            assert_eq!(waits(calls(10, 9, 40), DueChecks { since, ..due }), 17, "{due:?}");
+            assert_eq!(waits(calls(10, 9, 3), DueChecks { since, ..due }), 0, "{due:?}");
+        }
+        let progress = DueChecks { progress: 3, ..DueChecks::default() };
+        assert_eq!(waits(calls(10, 9, 40), progress), 15 * (40 + 1 + 1 + 1 - 6));
     }
 
     #[test]
@@ -179,6 +188,81 @@ mod tests {
                 }
             }
             assert!(run.spent < most, "{hosts} hosts: {} and the last status", run.spent);
+        }
+    }
+
+    /// A host of [`played`]: when it is there, when it ends, and what of that is shown.
+    struct Played {
+        new_at: i64,
+        ended_at: i64,
+        shown: bool,
+        end_shown: bool,
+    }
+
+    /// Plays a run in steps of half a second: a host is there every `gap` and ends after `lasts`,
+    /// both in seconds. Gives the requests, how long it took in seconds, and after how many
+    /// milliseconds a new host was shown at the latest.
+    fn played(hosts: usize, gap: i64, lasts: i64) -> (usize, usize, i64) {
+        let mut all: Vec<Played> = (0..hosts)
+            .map(|it| i64::try_from(it).unwrap() * gap * 1000)
+            .map(|new_at| (new_at, new_at + lasts * 1000))
+            .map(|(new_at, ended_at)| Played { new_at, ended_at, shown: false, end_shown: false })
+            .collect();
+        // The gate and the status.
+        let (mut spent, mut progress_at, mut latest) = (2, None, 0);
+        for half in 1.. {
+            let at = half * 500;
+            let now = START.plus(at);
+            let ended = all.iter().filter(|it| it.ended_at <= at && !it.end_shown);
+            let new = all.iter().filter(|it| it.new_at <= at && at < it.ended_at && !it.shown);
+            let since = ended.clone().map(|it| it.ended_at).chain(new.clone().map(|it| it.new_at));
+            let verdict = all.iter().all(|it| it.ended_at <= at);
+            let due = DueChecks {
+                finals: ended.count(),
+                verdict,
+                new: new.count(),
+                progress: 1,
+                since: since.min().map(|it| START.plus(it)),
+                ..DueChecks::default()
+            };
+            let owed = all.iter().filter(|it| !it.end_shown).count() + 1;
+            let run = RunCalls { hosts, owed, spent, since: Some(START), progress_at };
+            if run.not_before(&due, now) > now {
+                continue;
+            }
+            spent += 1;
+            progress_at = Some(now);
+            let mut room = MOST_CHECKS - usize::from(verdict);
+            for it in all.iter_mut().filter(|it| it.ended_at <= at && !it.end_shown).take(room) {
+                room -= 1;
+                it.end_shown = true;
+            }
+            for it in all.iter_mut().filter(|it| it.new_at <= at && !it.shown).take(room) {
+                it.shown = true;
+                latest = latest.max(at - it.new_at);
+            }
+            if verdict {
+                // What does not fit beside the verdict, and the last status.
+                let left = all.iter().filter(|it| !it.end_shown).count();
+                let seconds = usize::try_from(at / 1000).unwrap();
+                return (spent + left.div_ceil(MOST_CHECKS) + 1, seconds, latest);
+            }
+        }
+        unreachable!("a run ends")
+    }
+
+    #[test]
+    fn no_new_host_is_shown_late_and_the_sum_is_kept() {
+        for hosts in [1, 2, 10, 25, 26, 60] {
+            for gap in [0, 1, 4, 10, 40] {
+                for lasts in [0, 1, 5, 20, 90] {
+                    let (spent, seconds, latest) = played(hosts, gap, lasts);
+                    let most = WITHOUT_HOSTS + 2 * hosts.div_ceil(MOST_CHECKS) + seconds / 15;
+                    let what = format!("{hosts} hosts, one every {gap} s, each for {lasts} s");
+                    assert!(spent <= most, "{what}: {spent} of {most}");
+                    assert!(latest <= PROGRESS_MS, "{what}: after {latest} ms");
+                }
+            }
         }
     }
 

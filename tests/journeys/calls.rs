@@ -94,6 +94,31 @@ async fn what_fails_within_a_batch_is_tried_again_alone() {
 }
 
 #[tokio::test]
+async fn the_checks_of_a_batch_that_is_refused_as_a_whole_go_one_by_one() {
+    let mut world = World::new().await;
+    world.start().await;
+    world.github.fail_next(Operation::Graphql, Fault::GraphqlInvalid, 1);
+    let sha = world.push(&fleet(5, "1"), &[]).await;
+    world.all_good(&sha, 5).await;
+    let calls = world.github.calls();
+    let refused = calls.iter().find(|it| it.operation == Operation::Graphql).unwrap();
+    let refused = refused.body["variables"].as_object().unwrap().values();
+    let mut names: Vec<&str> = refused.filter_map(|it| it["name"].as_str()).collect();
+    names.sort_unstable();
+    assert!(names.len() > 1, "{names:?}");
+    let alone = calls.iter().filter(|it| it.operation == Operation::CreateCheck);
+    let alone: Vec<&str> = alone.filter_map(|it| it.body["name"].as_str()).collect();
+    for name in &names {
+        assert_eq!(alone.iter().filter(|it| *it == name).count(), 1, "{name}: {alone:?}");
+    }
+    // Those that went through go together again.
+    let batches = world.github.count(Operation::Graphql);
+    let next = world.push(&fleet(5, "2"), &[]).await;
+    world.all_good(&next, 5).await;
+    assert!(world.github.count(Operation::Graphql) > batches);
+}
+
+#[tokio::test]
 async fn a_service_that_dies_between_a_batch_and_its_note_doubles_nothing() {
     let mut world = World::new().await;
     world.start().await;

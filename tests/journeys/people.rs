@@ -146,6 +146,38 @@ async fn a_failed_host_has_buttons_to_cancel_the_run_and_to_rebuild() {
     assert_eq!(world.check(&sha, "fleet").title, "cancelled by starbuck");
 }
 
+/// A check that failed is offered to be rebuilt, also where another run has built the same since:
+/// then what is built is compared with what is there.
+#[tokio::test]
+async fn a_rebuild_of_what_is_valid_by_now_tells_whether_it_is_reproducible() {
+    let mut world = World::new().await;
+    world.github.set_permission(&world.repo, "starbuck", "write");
+    world.start().await;
+    let source = world.directory().join("source");
+    let script = format!("read word < {} || exit 3; echo $word > $out", source.display());
+    let hosts = [Host::script("viper", &script)];
+    let names = ["fleet", "fleet / viper"];
+    let sha = world.push(&hosts, &[]).await;
+    world.settled(&sha, &names).await;
+    assert_eq!(world.conclusions(&sha, "fleet / viper"), ["failure"]);
+    std::fs::write(&source, "one\n").unwrap();
+    let other = world.push(&hosts, &[("README", "words")]).await;
+    world.settled(&other, &names).await;
+    assert_eq!(world.conclusions(&other, "fleet / viper"), ["success"]);
+    std::fs::write(&source, "two\n").unwrap();
+    world.press(&sha, "fleet / viper", "rebuild", "starbuck").await;
+    world.wait("it is built again", |_| world.conclusions(&sha, "fleet / viper").len() == 2).await;
+    world.settled(&sha, &names).await;
+    let title = world.check(&sha, "fleet / viper").title;
+    let said = "attempt 2: viper failed to build: derivation 'viper' may not be deterministic";
+    assert!(title.starts_with(said), "{title}");
+    std::fs::write(&source, "one\n").unwrap();
+    world.press(&sha, "fleet / viper", "rebuild", "starbuck").await;
+    world.concluded(&sha, "fleet", "success").await;
+    assert_eq!(world.conclusions(&sha, "fleet / viper"), ["failure", "failure", "success"]);
+    assert_eq!(world.conclusions(&other, "fleet / viper"), ["success"], "it is as it was");
+}
+
 #[tokio::test]
 async fn a_reaction_outlasts_github_s_trouble_and_a_crash() {
     let mut world = with_comments().await;

@@ -32,9 +32,8 @@ impl RunDue {
     fn due(&self) -> DueChecks {
         let mut due = DueChecks::default();
         for row in &self.checks {
-            if row.urgency == Urgency::Final {
-                let since = due.ended_since.map_or(row.since, |it| it.min(row.since));
-                due.ended_since = Some(since);
+            if row.urgency != Urgency::Progress {
+                due.since = Some(due.since.map_or(row.since, |it| it.min(row.since)));
             }
             match (row.kind, row.urgency) {
                 (ReportKind::Gate, Urgency::Final) => due.verdict = true,

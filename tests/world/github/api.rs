@@ -163,12 +163,8 @@ async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
             None
         }
         Some(Fault::Status(status)) => Some(Answer::refused(*status, "as the test asked for")),
-        Some(Fault::GraphqlLimit) => Some(Answer::new(
-            200,
-            json!({ "errors": [{ "type": "RATE_LIMITED", "message": "API rate limit exceeded for installation." }] }),
-        )
-        .with("x-ratelimit-remaining", 0)
-        .with("x-ratelimit-reset", world.now() / 1000 + 3)),
+        Some(Fault::GraphqlLimit) => Some(graphql::limited(world.now())),
+        Some(Fault::GraphqlInvalid) => Some(graphql::invalid()),
         Some(Fault::SecondaryRateLimit { retry_after }) => Some(
             Answer::refused(403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
                 .with("retry-after", retry_after),

@@ -70,6 +70,21 @@ pub(super) async fn act(world: &World, token: &str, body: &Value) -> Answer {
         .with("x-ratelimit-resource", "graphql")
 }
 
+/// The primary limit, said with 200.
+pub(super) fn limited(now: i64) -> Answer {
+    let said = "API rate limit exceeded for installation.";
+    Answer::new(200, json!({ "errors": [{ "type": "RATE_LIMITED", "message": said }] }))
+        .with("x-ratelimit-remaining", 0)
+        .with("x-ratelimit-reset", now / 1000 + 3)
+}
+
+/// One variable that is not valid refuses the whole request.
+pub(super) fn invalid() -> Answer {
+    let said = "Variable $c1 of type CreateCheckRunInput! was provided invalid value for \
+                output.title (as the test asked for)";
+    Answer::new(200, json!({ "errors": [{ "message": said }] }))
+}
+
 fn kind(status: u16) -> Option<&'static str> {
     match status {
         404 => Some("NOT_FOUND"),

@@ -48,6 +48,8 @@ pub enum Fault {
     RateLimitUsedUp { resets_in: i64 },
     /// 200 with GraphQL's own way of saying so, over in three seconds.
     GraphqlLimit,
+    /// 200 with GraphQL's refusal of the whole request, for what one of its variables says.
+    GraphqlInvalid,
     /// The answer takes this long.
     Delay(Duration),
     /// The connection ends before anything happens.
