@@ -290,7 +290,7 @@ impl Spawner<'_> {
 }
 
 fn spawn_stages(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
-    let Parts { shared, github, commits, tools, roots, links } = parts;
+    let Parts { shared, github, commits, mirrors, tools, roots, links } = parts;
     let owners = &config.github.owners;
     spawner.stage(Intake::new(shared.clone(), owners.clone()), |it| &it.intake, PERIOD);
     let ask = Ask::new(shared.clone(), owners.clone(), commits.clone(), github.clone());
@@ -328,7 +328,7 @@ fn spawn_stages(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
     );
     let look = config.github.recover_interval.min(PERIOD);
     spawner.stage(recover, |it| &it.recover, look);
-    let sweep = Sweep::new(shared.clone(), tools.nix.clone(), roots.clone());
+    let sweep = Sweep::new(shared.clone(), tools.nix.clone(), roots.clone(), mirrors.clone());
     spawner.stage(sweep, |it| &it.sweep, sweep::PERIOD);
 }
 

@@ -262,21 +262,6 @@ async fn files_are_read_and_what_is_no_file_is_refused() {
 }
 
 #[tokio::test]
-async fn commits_that_nobody_needs_are_let_go() {
-    let (forge, directory, mirrors, stop) = lab().await;
-    let fleet = forge.repository("fleet");
-    let commits = [fleet.commit("one"), fleet.commit("two"), fleet.commit("three")];
-    let from = source(&fleet, Some(TOKEN));
-    for commit in &commits {
-        mirrors.fetch(&from, commit, &stop).await.unwrap();
-    }
-    mirrors.prune(from.repository, &commits[1..2]).await.unwrap();
-    let refs = git(&mirror(directory.path()), &["for-each-ref", "--format=%(objectname)"]);
-    assert_eq!(refs, commits[1].as_str());
-    mirrors.fetch(&from, &commits[2], &stop).await.unwrap();
-}
-
-#[tokio::test]
 async fn a_fetch_that_nobody_wants_any_more_ends() {
     let (forge, _directory, mirrors, stop) = lab().await;
     let fleet = forge.repository("fleet");

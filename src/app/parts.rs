@@ -29,6 +29,7 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) github: Arc<Github>,
     pub(super) commits: Commits,
+    pub(super) mirrors: Arc<Mirrors>,
     pub(super) tools: Arc<Tools>,
     pub(super) roots: Arc<Roots>,
     pub(super) links: Links,
@@ -83,7 +84,8 @@ impl Parts {
         };
         Ok(Self {
             shared: Arc::new(shared),
-            commits: Commits::new(github.clone(), mirrors),
+            commits: Commits::new(github.clone(), mirrors.clone()),
+            mirrors,
             github,
             tools: Arc::new(tools),
             roots: Arc::new(Roots::new(directory)),

@@ -98,7 +98,7 @@ impl Evaluate {
         let store = &self.shared.store;
         let mut facts = store.run_facts(claim).await?;
         let (commits, evaluator) = (&self.commits, &self.tools.evaluator);
-        let Subject { policy, flake: pinned, merge, skip } =
+        let Subject { policy, flake: pinned, mirror: _held, merge, skip } =
             Finder { commits, evaluator, stop }.find(&facts).await?;
         let tested = (merge.as_ref(), pinned.source.clone());
         let origin = insight::origin(&self.commits, &facts, tested, stop).await?;

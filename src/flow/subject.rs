@@ -18,6 +18,8 @@ use crate::store::facts::RunFacts;
 pub(super) struct Subject {
     pub(super) policy: Policy,
     pub(super) flake: Pinned,
+    /// Where the flake is: nothing of it goes while this is held.
+    pub(super) mirror: Mirror,
     /// What is tested in the place of the run's commit.
     pub(super) merge: Option<Merge>,
     /// The words of the commit's message that ask not to build it, where they count.
@@ -63,7 +65,7 @@ impl Finder<'_> {
                 self.confine(facts, &mirror, (commit, dir), base).await?
             }
         };
-        Ok(Subject { policy, flake, merge, skip })
+        Ok(Subject { policy, flake, mirror, merge, skip })
     }
 
     /// A pull request's head, merged into the base branch as it is now.

@@ -1,4 +1,7 @@
-//! What nobody told us: lost claims, old rows and logs, GC roots, the numbers for `/metrics`.
+//! What nobody told us: lost claims, old rows, logs and commits, GC roots, the numbers for
+//! `/metrics`.
+mod mirrors;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +11,10 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::shared::Shared;
+use crate::flow::sweep::mirrors::Upkeep;
 use crate::flow::{Stage, Step};
 use crate::nix::Nix;
+use crate::nix::git::Mirrors;
 use crate::nix::roots::{RootError, Roots};
 use crate::nix::worker::{self, Worker, WorkerError};
 use crate::store::StoreError;
@@ -22,6 +27,7 @@ pub struct Sweep {
     nix: Nix,
     roots: Arc<Roots>,
     worker: Mutex<Option<Worker>>,
+    mirrors: Mutex<Upkeep>,
 }
 
 /// How often it looks.
@@ -49,8 +55,9 @@ pub enum SweepError {
 }
 
 impl Sweep {
-    pub fn new(shared: Arc<Shared>, nix: Nix, roots: Arc<Roots>) -> Self {
-        Self { shared, nix, roots, worker: Mutex::new(None) }
+    pub fn new(shared: Arc<Shared>, nix: Nix, roots: Arc<Roots>, mirrors: Arc<Mirrors>) -> Self {
+        let mirrors = Mutex::new(Upkeep::new(shared.clone(), mirrors));
+        Self { shared, nix, roots, worker: Mutex::new(None), mirrors }
     }
 
     /// Makes the roots on disk those that the store wants.
@@ -77,7 +84,7 @@ impl Stage for Sweep {
     const NAME: &'static str = "sweep";
     type Error = SweepError;
 
-    async fn step(&self, _: &CancellationToken) -> Result<Step, SweepError> {
+    async fn step(&self, stop: &CancellationToken) -> Result<Step, SweepError> {
         let store = &self.shared.store;
         let now = self.shared.clock.now();
         let expired = store.expire(now).await?;
@@ -91,6 +98,7 @@ impl Stage for Sweep {
         for attempt in store.forget_runs(now.plus(-KEEP_RUNS_MS)).await? {
             self.shared.logs.remove(&attempt)?;
         }
+        self.mirrors.lock().await.look(stop);
         let moved = store.refresh(self.shared.clock.now(), REFRESHED).await?;
         self.shared.wakeups.tell(&moved);
         show(&store.counts().await?);

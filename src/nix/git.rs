@@ -8,13 +8,14 @@ mod command;
 mod commits;
 mod failure;
 mod history;
+mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Sealed;
@@ -25,6 +26,7 @@ use crate::nix::git::command::{Credential, Git, PlainHttp};
 pub use crate::nix::git::commits::Merged;
 pub use crate::nix::git::failure::GitError;
 use crate::nix::git::failure::Remedy;
+pub use crate::nix::git::upkeep::{Alone, Collected};
 
 /// The largest file that [`Mirror::read`] gives, in bytes.
 pub const LARGEST_FILE: u64 = 1 << 20;
@@ -44,8 +46,19 @@ pub struct Source {
 pub struct Mirrors {
     directory: PathBuf,
     git_url: String,
-    /// One fetch at a time per repository, and what is known about its mirror.
-    known: Arc<DashMap<RepositoryId, Arc<Mutex<Known>>>>,
+    places: Arc<DashMap<RepositoryId, Arc<Place>>>,
+}
+
+/// Who may do what with a mirror now.
+#[derive(Debug)]
+struct Place {
+    /// Shared by whoever reads or fetches; had alone by whoever removes something. Nobody ever
+    /// queues to have it alone, so that one who has a share may take another.
+    lease: Arc<RwLock<()>>,
+    /// Told when somebody waits for the one who has the mirror alone.
+    wanted: Notify,
+    /// One fetch at a time, and what is known about the mirror.
+    known: Mutex<Known>,
 }
 
 /// What this process knows about a mirror.
@@ -56,10 +69,20 @@ enum Known {
     Sound,
 }
 
-/// One repository's mirror, with the commits fetched so far.
+/// One repository's mirror, with the commits fetched so far. Nothing is removed from one that was
+/// fetched into for as long as this is held.
 #[derive(Clone, Debug)]
 pub struct Mirror {
     directory: PathBuf,
+    _lease: Arc<Lease>,
+}
+
+/// What holds a mirror; released when dropped.
+#[derive(Debug)]
+enum Lease {
+    None,
+    Shared { _held: OwnedRwLockReadGuard<()> },
+    Alone { _held: OwnedRwLockWriteGuard<()> },
 }
 
 impl Mirrors {
@@ -69,7 +92,7 @@ impl Mirrors {
         Self {
             directory: absolute(&directory.join("mirrors")),
             git_url: git_url.trim_end_matches('/').to_owned(),
-            known: Arc::default(),
+            places: Arc::default(),
         }
     }
 
@@ -84,12 +107,11 @@ impl Mirrors {
         commit: &CommitSha,
         stop: &CancellationToken,
     ) -> Result<Mirror, GitError> {
-        let known = Arc::clone(&self.known.entry(source.repository).or_insert_with(unknown));
-        let mut known = tokio::select! {
-            known = known.lock() => known,
+        let place = self.place(source.repository);
+        let (mirror, mut known) = tokio::select! {
+            held = async { (self.share(source.repository).await, place.known.lock().await) } => held,
             () = stop.cancelled() => return Err(GitError::Cancelled),
         };
-        let mirror = self.mirror(source.repository);
         if *known == Known::Nothing {
             mirror.make_sound(stop).await?;
             *known = Known::Sound;
@@ -121,10 +143,10 @@ impl Mirrors {
         branch: &Branch,
         stop: &CancellationToken,
     ) -> Result<CommitSha, GitError> {
-        let known = Arc::clone(&self.known.entry(source.repository).or_insert_with(unknown));
-        let mirror = self.mirror(source.repository);
+        let place = self.place(source.repository);
+        let mirror = self.share(source.repository).await;
         {
-            let mut known = known.lock().await;
+            let mut known = place.known.lock().await;
             if *known == Known::Nothing {
                 mirror.make_sound(stop).await?;
                 *known = Known::Sound;
@@ -141,48 +163,32 @@ impl Mirrors {
         tip.ok_or(GitError::CommitGone)
     }
 
-    /// A repository's mirror as it is now, perhaps without any commit.
+    /// A repository's mirror as it is now, perhaps without any commit, to ask git about commits
+    /// that were fetched: it finds them also while packs change under it.
     #[must_use]
     pub fn as_it_is(&self, repository: RepositoryId) -> Mirror {
-        self.mirror(repository)
+        self.mirror(repository, Lease::None)
     }
 
-    /// Lets go of every commit of a repository but `keep`. What no kept commit needs stays on the
-    /// disk until `git gc`; what is asked for again is fetched again.
-    ///
-    /// # Errors
-    /// When git fails on the mirror.
-    pub async fn prune(
-        &self,
-        repository: RepositoryId,
-        keep: &[CommitSha],
-    ) -> Result<(), GitError> {
-        let known = Arc::clone(&self.known.entry(repository).or_insert_with(unknown));
-        let _known = known.lock().await;
-        let mirror = self.mirror(repository);
-        if !mirror.directory.exists() {
-            return Ok(());
-        }
-        let stop = CancellationToken::new();
-        let refs = ["for-each-ref", "--format=%(refname)", "refs/fleetcheck/"];
-        let refs = mirror.git().run(&refs, None, &stop).await.map_err(|(error, _)| error)?;
-        let mut orders = Vec::new();
-        for name in String::from_utf8_lossy(&refs).lines() {
-            let commit = name.trim_start_matches("refs/fleetcheck/");
-            if !keep.iter().any(|it| it.as_str() == commit) {
-                orders.extend_from_slice(format!("delete {name}\0\0").as_bytes());
-            }
-        }
-        if orders.is_empty() {
-            return Ok(());
-        }
-        let update = ["update-ref", "--stdin", "-z"];
-        mirror.git().run(&update, Some(orders), &stop).await.map_err(|(error, _)| error)?;
-        Ok(())
+    fn place(&self, repository: RepositoryId) -> Arc<Place> {
+        Arc::clone(&self.places.entry(repository).or_default())
     }
 
-    fn mirror(&self, repository: RepositoryId) -> Mirror {
-        Mirror { directory: self.directory.join(format!("{}.git", repository.0)) }
+    /// The mirror, beside others; whoever has it alone is asked to let go.
+    async fn share(&self, repository: RepositoryId) -> Mirror {
+        let place = self.place(repository);
+        let held = if let Ok(held) = Arc::clone(&place.lease).try_read_owned() {
+            held
+        } else {
+            place.wanted.notify_waiters();
+            Arc::clone(&place.lease).read_owned().await
+        };
+        self.mirror(repository, Lease::Shared { _held: held })
+    }
+
+    fn mirror(&self, repository: RepositoryId, lease: Lease) -> Mirror {
+        let directory = self.directory.join(format!("{}.git", repository.0));
+        Mirror { directory, _lease: Arc::new(lease) }
     }
 
     async fn fetch_once(
@@ -306,7 +312,7 @@ impl Mirror {
         let directory = self.directory.clone();
         let tidied = tokio::task::spawn_blocking(move || {
             let is_lock = |name: &str| name.ends_with(".lock");
-            let is_unfinished = |name: &str| name.starts_with("tmp_");
+            let is_unfinished = |name: &str| name.starts_with("tmp_") || name.starts_with(".tmp-");
             remove_files(&directory, is_lock)?;
             remove_files(&directory.join("refs/fleetcheck"), is_lock)?;
             remove_files(&directory.join("objects"), is_unfinished)?;
@@ -316,8 +322,10 @@ impl Mirror {
     }
 }
 
-fn unknown() -> Arc<Mutex<Known>> {
-    Arc::new(Mutex::new(Known::Nothing))
+impl Default for Place {
+    fn default() -> Self {
+        Self { lease: Arc::default(), wanted: Notify::new(), known: Mutex::new(Known::Nothing) }
+    }
 }
 
 /// Removes a folder with everything in it, whether it is there or not.

@@ -18,6 +18,15 @@ pub struct Invocation {
     pub(super) cwd: Option<PathBuf>,
     pub(super) stdin: Option<Vec<u8>>,
     pub(super) limits: Limits,
+    priority: Priority,
+}
+
+/// Whether a program waits for the others of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Priority {
+    Normal,
+    /// It and what it starts run when nobody else wants to: `nice` 19.
+    Background,
 }
 
 impl Invocation {
@@ -32,7 +41,22 @@ impl Invocation {
             cwd: None,
             stdin: None,
             limits,
+            priority: Priority::Normal,
         }
+    }
+
+    /// Within other limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When nobody else wants to run.
+    #[must_use]
+    pub fn in_background(mut self) -> Self {
+        self.priority = Priority::Background;
+        self
     }
 
     /// One more argument.
@@ -106,8 +130,13 @@ impl Invocation {
 
     /// Starts it and takes hold of its tree.
     pub(crate) fn spawn(&self, command: &mut Command) -> Result<(Child, Tree), ProcessError> {
-        Tree::spawn(command)
-            .map_err(|source| ProcessError::Spawn { program: self.program.clone(), source })
+        let (child, tree) = Tree::spawn(command)
+            .map_err(|source| ProcessError::Spawn { program: self.program.clone(), source })?;
+        match self.priority {
+            Priority::Normal => {}
+            Priority::Background => tree.step_back(),
+        }
+        Ok((child, tree))
     }
 }
 

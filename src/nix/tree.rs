@@ -62,6 +62,15 @@ impl Tree {
         Ok((child, Self { leader, started, mark, gone: AtomicBool::new(false) }))
     }
 
+    /// Lets everything else of this machine run first. What it has started already keeps its
+    /// place; a program that was just begun has started nothing.
+    pub fn step_back(&self) {
+        let lowered = rustix::process::setpriority_process(Pid::from_raw(self.leader), 19);
+        if let Err(error) = lowered {
+            tracing::debug!(%error, "a child in the background runs like any other");
+        }
+    }
+
     /// Bytes of memory that the tree holds now; shared pages count in each process.
     pub fn memory(&self) -> u64 {
         let page = procfs::page_size();

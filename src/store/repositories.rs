@@ -1,19 +1,49 @@
 //! Repositories that get another name or owner, go out of reach, and come back. Everything is
-//! keyed by GitHub's numbers; what is not known here stays unknown.
+//! keyed by GitHub's numbers; what is not known here stays unknown. And which commits of them are
+//! kept.
+use std::collections::HashSet;
+
 use sqlx::AnyConnection;
 use sqlx::Row;
 
 use crate::domain::Timestamp;
 use crate::domain::build::Ending;
-use crate::domain::id::{Branch, InstallationId, RepositoryId, RunId};
+use crate::domain::id::{Branch, CommitSha, InstallationId, RepositoryId, RunId};
 use crate::domain::incoming::{
     RepositoryChange, RepositoryFacts, RepositoryNow, RepositoryStanding,
 };
+use crate::domain::run::Merge;
 use crate::domain::verdict::Verdict;
+use crate::store::Store;
 use crate::store::error::Result;
 use crate::store::moves::{Event, Ledger, RunStep, builds_of, run_by_id};
 use crate::store::people;
 use crate::store::rows;
+
+impl Store {
+    /// The commits of a repository that runs are about: what they test, what they were merged
+    /// into, and what they are compared with. None of a repository without a run.
+    pub async fn commits_of_runs(&self, repository: RepositoryId) -> Result<HashSet<CommitSha>> {
+        let found = sqlx::query(
+            "SELECT DISTINCT sha, base, merged, compared, compared_with FROM run \
+             WHERE repository_id = $1",
+        )
+        .bind(repository.0)
+        .fetch_all(&self.reader)
+        .await?;
+        let mut commits = HashSet::with_capacity(found.len());
+        for row in &found {
+            commits.insert(rows::parsed(row, "sha")?);
+            for column in ["base", "compared", "compared_with"] {
+                commits.extend(rows::maybe_parsed::<CommitSha>(row, column)?);
+            }
+            if let Some(Merge { commit, branch: _, base }) = rows::maybe_json(row, "merged")? {
+                commits.extend([commit, base]);
+            }
+        }
+        Ok(commits)
+    }
+}
 
 /// Where the repository stands and since when, where it is known.
 pub(super) async fn standing(

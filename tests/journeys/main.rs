@@ -11,6 +11,7 @@ mod insight;
 mod limits;
 mod merge_queue;
 mod merges;
+mod mirrors;
 mod pages;
 mod people;
 mod postgres;

@@ -26,6 +26,7 @@ mod attempts;
 mod claims;
 mod compared;
 mod deciding;
+mod forgetting;
 mod insights;
 mod intake;
 mod missed;

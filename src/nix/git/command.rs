@@ -14,6 +14,10 @@ use crate::nix::process::{self, Finished, Invocation, Limits, ProcessError};
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Of stdout and of stderr each. The largest file that is read has 1 MiB.
 const OUTPUT: usize = 4 << 20;
+/// The longest that a mirror is tidied up for. Nobody waits for it: who wants the mirror ends it.
+const UPKEEP_PATIENCE: Duration = Duration::from_hours(2);
+/// What is listed of a mirror by then: 80 bytes a ref, so the refs of 800,000 commits.
+const UPKEEP_OUTPUT: usize = 64 << 20;
 
 /// Settings that nothing overrides.
 const SETTINGS: [(&str, &str); 18] = [
@@ -115,6 +119,21 @@ impl Git<'_> {
             invocation = invocation.stdin(bytes);
         }
         self.finish(invocation, &[0], stop).await.map(|(_, stdout)| stdout)
+    }
+
+    /// As [`Git::run`], of work that may take long and that everything else goes before.
+    ///
+    /// # Errors
+    /// As [`Git::run`].
+    pub(super) async fn in_background(
+        &self,
+        args: &[&str],
+        stop: &CancellationToken,
+    ) -> Result<Vec<u8>, GitError> {
+        let limits = Limits { timeout: UPKEEP_PATIENCE, memory: None, output: UPKEEP_OUTPUT };
+        let invocation = self.invocation(args).limits(limits).in_background();
+        let finished = self.finish(invocation, &[0], stop).await;
+        finished.map(|(_, stdout)| stdout).map_err(|(error, _)| error)
     }
 
     /// What it prints, with these variables besides.

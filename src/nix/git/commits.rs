@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::id::{CommitSha, RepositoryId};
 use crate::nix::git::command::{Git, PlainHttp};
 use crate::nix::git::failure::GitError;
-use crate::nix::git::{Mirror, Mirrors, unknown};
+use crate::nix::git::{Mirror, Mirrors};
 
 /// Who is said to have made a merge that exists on this machine only.
 const MERGER: (&str, &str) = ("fleetcheck", "fleetcheck@localhost");
@@ -54,12 +54,11 @@ impl Mirrors {
         head: &CommitSha,
         stop: &CancellationToken,
     ) -> Result<Merged, GitError> {
-        let known = std::sync::Arc::clone(&self.known.entry(repository).or_insert_with(unknown));
-        let _one_at_a_time = tokio::select! {
-            known = known.lock() => known,
+        let place = self.place(repository);
+        let (mirror, _one_at_a_time) = tokio::select! {
+            taken = async { (self.share(repository).await, place.known.lock().await) } => taken,
             () = stop.cancelled() => return Err(GitError::Cancelled),
         };
-        let mirror = self.mirror(repository);
         let tree = match merge_tree(&mirror.directory, base, head, stop).await? {
             Ok(tree) => tree,
             Err(files) => return Ok(Merged::Conflict { files }),
