@@ -192,7 +192,7 @@ impl Compare {
         (wanted, base): (&Wanted, &StorePath),
     ) -> Result<Insight, Untold> {
         let head = &wanted.out;
-        let mirror = self.commits.as_it_is(wanted.repository).await;
+        let mirror = self.commits.as_it_is(wanted.repository);
         let Kept { closures, times, .. } = kept;
         let base_revision =
             revision(&mirror, times, (&wanted.base_commit, wanted.base_source.as_ref())).await;

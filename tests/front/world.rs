@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dashmap::DashMap;
 use fleetcheck::config::Sealed;
 use fleetcheck::domain::Timestamp;
 use fleetcheck::domain::build::{Attempted, Derivation, Required, Waiting};
-use fleetcheck::domain::id::{AttemptId, AttrPath, BuildId, InstallationId, RepositoryId, RunId};
+use fleetcheck::domain::id::{
+    AttemptId, AttrPath, BuildId, CommitSha, InstallationId, RepositoryId, RunId,
+};
 use fleetcheck::domain::incoming::{Repository, Visibility};
 use fleetcheck::domain::link::Links;
+use fleetcheck::domain::page::Counts;
 use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::github::webhook::Secrets;
 use fleetcheck::http::health::Readiness;
@@ -17,8 +21,9 @@ use fleetcheck::http::{Front, router};
 use fleetcheck::nix::log::{LogStore, LogWriter};
 use fleetcheck::nix::redact;
 use fleetcheck::store::decide::Decided;
+use fleetcheck::store::insights::Origin;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
-use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
+use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome, Subject};
 use fleetcheck::store::{AttemptClaim, Body, RunClaim, Store};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -50,6 +55,7 @@ pub(crate) struct World {
     pub(crate) links: Links,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) arrived: Arc<Notify>,
+    pub(crate) progress: Arc<DashMap<AttemptId, Counts>>,
     pub(crate) url: String,
     client: Client,
     /// Ends the committer, after which nothing more is kept.
@@ -73,6 +79,7 @@ impl World {
         let links = Links::new(&url, &[7; 32]);
         let readiness = Arc::new(Readiness::default());
         let arrived = Arc::new(Notify::new());
+        let progress = Arc::default();
         let front = Front {
             secrets: Secrets::new(&[Sealed::new(SECRET.to_owned())]),
             app_id: 12345,
@@ -80,7 +87,7 @@ impl World {
             writer,
             arrived: arrived.clone(),
             store: store.clone(),
-            progress: Arc::default(),
+            progress: Arc::clone(&progress),
             logs: logs.clone(),
             links: links.clone(),
             readiness: readiness.clone(),
@@ -96,6 +103,7 @@ impl World {
             links,
             readiness,
             arrived,
+            progress,
             url,
             client,
             stop,
@@ -141,65 +149,40 @@ impl World {
 
     /// A run of one push, claimed for its evaluation.
     pub(crate) async fn run(&self, visibility: Visibility) -> (RunId, RunClaim) {
-        let run: RunId = id();
-        let repository = RepositoryId(match visibility {
-            Visibility::Public => 1,
-            Visibility::Private => 2,
-        });
-        let name = match visibility {
-            Visibility::Public => "fleet",
-            Visibility::Private => "secret",
-        };
-        let guid = id::<AttemptId>().to_string().parse().unwrap();
-        let delivery = NewDelivery {
-            guid,
-            event: "push".into(),
-            action: None,
-            repository: Some(repository),
-            installation: None,
-            received_at: NOW,
-            standing: Arrival::Received,
-            body: Body::pack(b"{}").unwrap(),
-            body_sha256: run.to_string(),
-        };
-        let start = Decided::Start {
-            repository: Repository {
-                id: repository,
-                node_id: None,
-                owner: "acme".parse().unwrap(),
-                name: name.parse().unwrap(),
-                default_branch: "main".parse().unwrap(),
-                visibility,
-                installation: InstallationId(7),
-            },
-            run: Run {
-                id: run.clone(),
-                repository,
-                sha: format!("{:0>40}", &run.as_str()[24..]).parse().unwrap(),
-                reason: Reason::Push("main".parse().unwrap()),
-                base: None,
-                occurred_at: NOW,
-                created_at: NOW,
-                problem: None,
-                waits: None,
-                trust: Trust::Trusted,
-                approval: Approval::NotNeeded,
-                base_branch: None,
-                merge: None,
-                skip: Skip::Heeded,
-                note: None,
-                state: RunState::Requested,
-            },
-            supersede: vec![],
-        };
+        self.run_after(visibility, None).await
+    }
+
+    /// And compared with this commit.
+    pub(crate) async fn run_after(
+        &self,
+        visibility: Visibility,
+        base: Option<&CommitSha>,
+    ) -> (RunId, RunClaim) {
+        let run = new_run(visibility, base);
+        let id = run.id.clone();
+        let delivery = delivery("push", run.repository);
+        let start = Decided::Start { repository: repository(visibility), run, supersede: vec![] };
         self.store.accept(vec![delivery.clone()]).await.unwrap();
         let _ = self.store.decide(&delivery.guid, start, NOW).await.unwrap();
         let (claim, _) = self.store.claim_run("me", NOW, LEASE).await.unwrap().unwrap();
-        (run, claim)
+        let subject = Subject { compared_with: base, ..Subject::default() };
+        self.store.set_subject(&claim, &subject, NOW).await.unwrap();
+        let origin = Origin { source: None, compared_with: base.cloned() };
+        self.store.set_origin(&claim, &origin, NOW).await.unwrap();
+        (id, claim)
     }
 
     /// Lists a host with what became of its evaluation.
     pub(crate) async fn host(&self, claim: &RunClaim, name: &str, outcome: Outcome) -> BuildId {
+        let build = self.listed(claim, name).await;
+        let outcome =
+            EvaluationOutcome { build: build.clone(), outcome, took: None, warnings: vec![] };
+        let _ = self.store.evaluated(claim, vec![outcome], NOW).await.unwrap();
+        build
+    }
+
+    /// Lists a host.
+    pub(crate) async fn listed(&self, claim: &RunClaim, name: &str) -> BuildId {
         let attr = AttrPath::host(name);
         let build: BuildId = id();
         let new = NewBuild {
@@ -209,9 +192,6 @@ impl World {
             required: Required::Required,
         };
         let _ = self.store.list_builds(claim, vec![new], NOW).await.unwrap();
-        let outcome =
-            EvaluationOutcome { build: build.clone(), outcome, took: None, warnings: vec![] };
-        let _ = self.store.evaluated(claim, vec![outcome], NOW).await.unwrap();
         build
     }
 
@@ -227,6 +207,83 @@ impl World {
     pub(crate) async fn finish(&self, claim: &AttemptClaim, attempted: Attempted) {
         let _ = self.store.finish_attempts(vec![(claim, attempted, 0)], NOW).await.unwrap();
     }
+}
+
+fn number(visibility: Visibility) -> RepositoryId {
+    RepositoryId(match visibility {
+        Visibility::Public => 1,
+        Visibility::Private => 2,
+    })
+}
+
+fn repository(visibility: Visibility) -> Repository {
+    let name = match visibility {
+        Visibility::Public => "fleet",
+        Visibility::Private => "secret",
+    };
+    Repository {
+        id: number(visibility),
+        node_id: None,
+        owner: "acme".parse().unwrap(),
+        name: name.parse().unwrap(),
+        default_branch: "main".parse().unwrap(),
+        visibility,
+        installation: InstallationId(7),
+    }
+}
+
+fn new_run(visibility: Visibility, base: Option<&CommitSha>) -> Run {
+    let id: RunId = id();
+    Run {
+        sha: format!("{:0>40}", &id.as_str()[24..]).parse().unwrap(),
+        id,
+        repository: number(visibility),
+        reason: Reason::Push("main".parse().unwrap()),
+        base: base.cloned(),
+        occurred_at: NOW,
+        created_at: NOW,
+        problem: None,
+        waits: None,
+        trust: Trust::Trusted,
+        approval: Approval::NotNeeded,
+        base_branch: None,
+        merge: None,
+        skip: Skip::Heeded,
+        note: None,
+        state: RunState::Requested,
+    }
+}
+
+/// A delivery of this event, about a repository or none.
+pub(crate) fn delivery(event: &str, repository: impl Into<Option<RepositoryId>>) -> NewDelivery {
+    let guid = id::<AttemptId>().to_string();
+    NewDelivery {
+        guid: guid.parse().unwrap(),
+        event: event.into(),
+        action: None,
+        repository: repository.into(),
+        installation: None,
+        received_at: NOW,
+        standing: Arrival::Received,
+        body: Body::pack(b"{}").unwrap(),
+        body_sha256: guid,
+    }
+}
+
+/// What a page's main part says, a line for each piece of text.
+pub(crate) fn words(page: &str) -> String {
+    let (_, main) = page.split_once("<main").unwrap();
+    let (_, main) = main.split_once('>').unwrap();
+    let (main, _) = main.split_once("</main>").unwrap();
+    let mut words = String::new();
+    for piece in main.split('<') {
+        let text = piece.split_once('>').map_or(piece, |(_, text)| text).trim();
+        if !text.is_empty() {
+            words.push_str(text);
+            words.push('\n');
+        }
+    }
+    words
 }
 
 /// What GitHub puts into `X-Hub-Signature-256`.

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use crate::domain::Timestamp;
 use crate::domain::incoming::Visibility;
 use crate::domain::page::duration;
+use crate::domain::text::clean;
 use crate::http::pages::{Change, moment, page};
 use crate::http::sight::Reader;
 use crate::store::looks::{DeliveryLine, Look, LookKind, MissedLine, Overview, Whose};
@@ -30,9 +31,20 @@ pub(in crate::http) fn render(seen: &Overview, reader: Reader, now: Timestamp) -
             ul.rows { @for it in &seen.missed { (missed(it, reader, now)) } }
         }
         h2 { "Newest" }
-        ul.rows { @for it in seen.deliveries.iter().filter(|it| shows(it, reader)) { (line(it, reader, now)) } }
+        (newest(&seen.deliveries, reader, now))
     };
     page("deliveries", Change::Over, &main)
+}
+
+fn newest(deliveries: &[DeliveryLine], reader: Reader, now: Timestamp) -> Markup {
+    let shown: Vec<&DeliveryLine> = deliveries.iter().filter(|it| shows(it, reader)).collect();
+    html! {
+        @if shown.is_empty() {
+            p.dim { "None that may be shown here." }
+        } @else {
+            ul.rows { @for it in shown { (line(it, reader, now)) } }
+        }
+    }
 }
 
 /// Whether a reader may see a delivery at all: strangers see public repositories' only.
@@ -76,7 +88,7 @@ fn looks(looks: &[Look], reader: Reader) -> Markup {
                             (moment(it.at))
                             // GitHub's words may name what is private.
                             @if let Some(note) = it.note.as_ref().filter(|_| reader == Reader::Operator) {
-                                br; (note)
+                                br; (clean(note))
                             }
                         }
                     }
@@ -90,24 +102,38 @@ fn looks(looks: &[Look], reader: Reader) -> Markup {
 fn look_title(it: &Look) -> String {
     match it.kind {
         LookKind::Deliveries => format!(
-            "{} deliveries looked at, {} missing, {} asked for again, {} given up",
-            it.looked, it.missed, it.asked, it.given_up
+            "{} looked at, {} missing, {} asked for again, {} given up",
+            counted(it.looked, "delivery", "deliveries"),
+            it.missed,
+            it.asked,
+            it.given_up
         ),
-        LookKind::Heads => {
-            format!("heads of {} repositories compared, {} things found", it.looked, it.missed)
-        }
+        LookKind::Heads => format!(
+            "heads of {} compared, {} found that nobody told of",
+            counted(it.looked, "repository", "repositories"),
+            counted(it.missed, "change", "changes")
+        ),
     }
 }
 
+fn counted(count: i64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn event(name: &str, action: Option<&String>) -> String {
-    action.map_or_else(|| name.to_owned(), |action| format!("{name}.{action}"))
+    clean(&action.map_or_else(|| name.to_owned(), |action| format!("{name}.{action}")))
 }
 
 fn missed(it: &MissedLine, reader: Reader, now: Timestamp) -> Markup {
+    let asked = match it.missed.asked {
+        0 => "not asked for".to_owned(),
+        1 => "asked for once".to_owned(),
+        more => format!("asked for {more} times"),
+    };
     let state = match it.missed.state {
-        MissedState::Missing => format!("asked for {} times so far", it.missed.asked),
-        MissedState::Arrived => format!("asked for {} times, and came", it.missed.asked),
-        MissedState::GivenUp => format!("asked for {} times, and given up", it.missed.asked),
+        MissedState::Missing => format!("{asked} so far"),
+        MissedState::Arrived => format!("{asked}, and came"),
+        MissedState::GivenUp => format!("{asked}, and given up"),
     };
     let note = it.missed.note.as_ref().filter(|_| reader == Reader::Operator);
     html! {
@@ -116,7 +142,7 @@ fn missed(it: &MissedLine, reader: Reader, now: Timestamp) -> Markup {
             span.more {
                 @if let Some(name) = named(it.whose.as_ref(), reader) { (name) " · " }
                 code { (it.missed.guid) } " · " (age(it.missed.delivered_at, now)) br; (state)
-                @if let Some(note) = note { ": " (note) }
+                @if let Some(note) = note { ": " (clean(note)) }
             }
         }
     }
@@ -130,7 +156,7 @@ fn line(it: &DeliveryLine, reader: Reader, now: Timestamp) -> Markup {
                 @if let Some(name) = named(it.whose.as_ref(), reader) { (name) " · " }
                 code { (it.guid) } " · " (age(it.received_at, now)) br;
                 (it.state.as_str().replace('_', " "))
-                @if let Some(note) = &it.note { ": " (note) }
+                @if let Some(note) = &it.note { ": " (clean(note)) }
             }
         }
     }
