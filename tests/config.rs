@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use fleetcheck::config::{Config, ConfigErrors, Environment, Loaded};
+use fleetcheck::config::{Config, ConfigErrors, Environment, Loaded, Sealed};
 
 /// A folder with a key, a webhook secret and settings that are right.
 struct Folder(tempfile::TempDir);
@@ -44,6 +44,9 @@ impl Folder {
 
 /// Made for these tests; no App has it.
 const KEY: &str = include_str!("../fixtures/keys/not-a-secret.pem");
+
+/// And another one.
+const ANOTHER_KEY: &str = include_str!("../fixtures/keys/another-not-a-secret.pem");
 
 const GOOD: &str = r#"
 [http]
@@ -191,6 +194,78 @@ fn a_key_that_is_not_a_key_is_named_with_what_it_is() {
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         assert!(mistakes[0].contains(said), "{mistakes:?}");
         assert!(mistakes[0].contains("@/key.pem") && mistakes[0].contains("Private keys"));
+    }
+}
+
+/// The good settings with these lines about keys.
+fn with_keys(lines: &str) -> String {
+    GOOD.replace("private_key_file = \"@/key.pem\"", lines)
+}
+
+#[test]
+fn an_app_may_have_one_key_or_several_the_newest_first() {
+    let folder = Folder::new();
+    fs::write(folder.path("next.pem"), ANOTHER_KEY).unwrap();
+    let several = with_keys("private_key_files = [\"@/next.pem\", \"@/key.pem\"]");
+    let config = folder.load(&several, &[]).unwrap();
+    let keys: Vec<&str> = config.github.private_keys.iter().map(Sealed::reveal).collect();
+    assert_eq!(keys, [ANOTHER_KEY, KEY]);
+    let printed = Loaded::load(Some(&folder.write(&several)), &Environment::default());
+    let printed = printed.unwrap().render().replace(folder.0.path().to_str().unwrap(), "@");
+    assert!(printed.contains("private_key_files = [\"@/next.pem\", \"@/key.pem\"]"), "{printed}");
+    let one = folder.load(&with_keys("private_key_files = [\"@/key.pem\"]"), &[]).unwrap();
+    assert_eq!(one.github.private_keys.len(), 1);
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_all_named() {
+    let folder = Folder::new();
+    let said = |lines: &str| folder.mistakes(&with_keys(lines), &[]).join("\n");
+    insta::assert_snapshot!(said(""), @r#"@/fleetcheck.toml: `github.private_key_file`: found nothing, wanted a value: this setting has no default; add `private_key_file = "/run/credentials/fleetcheck.service/github-app.pem"`"#);
+    insta::assert_snapshot!(
+        said("private_key_file = \"@/key.pem\"\nprivate_key_files = [\"@/key.pem\"]"), @"@/fleetcheck.toml line 7: `github.private_key_files`: found `private_key_file` beside it, wanted only one of `private_key_files` and `private_key_file`; take `private_key_file` away and name its file in `private_key_files`"
+    );
+    insta::assert_snapshot!(said("private_key_files = []"), @"@/fleetcheck.toml line 6: `github.private_key_files`: found an empty list, wanted a list of absolute paths of files, each with a key of the App");
+    insta::assert_snapshot!(said("private_key_files = \"@/key.pem\""), @r#"@/fleetcheck.toml line 6: `github.private_key_files`: found "@/key.pem", wanted a list of absolute paths of files, each with a key of the App"#);
+    insta::assert_snapshot!(said("private_key_file = \"@/absent.pem\""), @r#"@/fleetcheck.toml line 6: `github.private_key_file`: found "@/absent.pem", which cannot be read (No such file or directory (os error 2)), wanted a file that can be read; write it there, readable by the user that runs fleetcheck"#);
+    insta::assert_snapshot!(
+        said("private_key_files = [\"@/absent.pem\", \"@/key.pem\", \"@/webhook\"]"), @r#"@/fleetcheck.toml line 6: `github.private_key_files`: found "@/absent.pem", which cannot be read (No such file or directory (os error 2)) and "@/webhook", which holds 5 bytes that are no PEM, wanted a list of absolute paths of files, each with a key of the App; each must be an RSA key as PEM, readable for fleetcheck, as the App's settings page makes them under "Private keys""#
+    );
+}
+
+#[test]
+fn how_often_deliveries_are_looked_for_is_a_time_within_a_day() {
+    let folder = Folder::new();
+    let set = |value: &str| format!("{GOOD}recover_interval = {value}\n");
+    assert_eq!(folder.load(GOOD, &[]).unwrap().github.recover_interval, Duration::from_mins(5));
+    for (value, seconds) in [("\"1s\"", 1), ("\"90s\"", 90), ("\"24h\"", 86_400)] {
+        let config = folder.load(&set(value), &[]).unwrap();
+        assert_eq!(config.github.recover_interval, Duration::from_secs(seconds), "{value}");
+    }
+    for wrong in ["\"0s\"", "\"25h\"", "\"5\"", "300", "\"often\"", "true"] {
+        let mistakes = folder.mistakes(&set(wrong), &[]);
+        assert_eq!(mistakes.len(), 1, "{wrong}: {mistakes:?}");
+        assert!(mistakes[0].contains("line 9: `github.recover_interval`: found "), "{mistakes:?}");
+        assert!(mistakes[0].contains("from \"1s\" to \"24h\""), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn how_many_checks_a_run_may_have_is_a_number_up_to_a_thousand() {
+    let folder = Folder::new();
+    let set = |value: &str| format!("{GOOD}checks_limit = {value}\n");
+    assert_eq!(folder.load(GOOD, &[]).unwrap().github.checks_limit, 60);
+    for limit in [1, 60, 1000] {
+        let config = folder.load(&set(&limit.to_string()), &[]).unwrap();
+        assert_eq!(config.github.checks_limit, limit);
+    }
+    let env = [("FLEETCHECK__GITHUB__CHECKS_LIMIT", "7")];
+    assert_eq!(folder.load(&set("60"), &env).unwrap().github.checks_limit, 7);
+    for wrong in ["0", "1001", "-1", "\"many\"", "1.5"] {
+        let mistakes = folder.mistakes(&set(wrong), &[]);
+        assert_eq!(mistakes.len(), 1, "{wrong}: {mistakes:?}");
+        assert!(mistakes[0].contains("line 9: `github.checks_limit`: found "), "{mistakes:?}");
+        assert!(mistakes[0].contains("from 1 to 1000"), "{mistakes:?}");
     }
 }
 

@@ -6,13 +6,14 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use world::github::{FakeGitHub, Fault, Operation, Options};
+use world::github::{FakeGitHub, Fault, OTHER_PRIVATE_KEY, OTHER_PUBLIC_KEY, Operation, Options};
 use world::nix::TestNix;
 
 /// A house in order, in which each test breaks one thing.
@@ -212,6 +213,32 @@ async fn an_app_that_github_does_not_know_and_another_apps_key_are_told_with_wha
     let house = House::new().await;
     let another = include_bytes!("../fixtures/keys/another-not-a-secret.pem");
     std::fs::write(house.folder.path().join("key.pem"), another).unwrap();
+    house.doctor().await.mends_only("github", &["401", "check `github.app_id`, the key"]);
+}
+
+#[tokio::test]
+async fn of_several_keys_doctor_says_which_github_accepts() {
+    let mut house = House::new().await;
+    let at = |name: &str| house.folder.path().join(name);
+    let (new, old) = (at("new.pem"), at("key.pem"));
+    std::fs::write(&new, OTHER_PRIVATE_KEY).unwrap();
+    house.settings.remove("github.private_key_file");
+    let house = house.set("github.private_key_files", json!([new, old]));
+    let said = |of: &Path, words: &str| format!("{}: GitHub {words}", of.display());
+    // The new one is not on the App's page yet: all works, and it is said.
+    let it = house.doctor().await;
+    assert_eq!(it.status, Some(0), "{}", it.said);
+    assert!(it.said.contains(&said(&new, "does not accept this key; take it out")), "{}", it.said);
+    assert!(it.said.contains(&said(&old, "accepts this key")), "{}", it.said);
+    // Then the old one is taken from it.
+    house.github.accept_keys(&[OTHER_PUBLIC_KEY]);
+    let it = house.doctor().await;
+    assert_eq!(it.status, Some(0), "{}", it.said);
+    assert!(it.said.contains(&said(&new, "accepts this key")), "{}", it.said);
+    assert!(it.said.contains(&said(&old, "does not accept this key")), "{}", it.said);
+    assert!(it.said.lines().any(|line| line.starts_with("note") && line.contains("key.pem")));
+    // With none of them nothing works.
+    std::fs::write(house.folder.path().join("new.pem"), house.github.private_key_pem()).unwrap();
     house.doctor().await.mends_only("github", &["401", "check `github.app_id`, the key"]);
 }
 

@@ -28,11 +28,30 @@ pub(super) fn private_key(given: &Given<'_>) -> Result<Vec<(PathBuf, Sealed)>, W
     key(text).map(|it| vec![it])
 }
 
-/// The App's keys and the files they are in, the newest first. The first mistake is told.
+/// The App's keys and the files they are in, the newest first.
 pub(super) fn private_keys(given: &Given<'_>) -> Result<Vec<(PathBuf, Sealed)>, Wrong> {
     let wrong = || Wrong::wanted("a list of absolute paths of files, each with a key of the App");
     let names = given.list().filter(|names| !names.is_empty()).ok_or_else(wrong)?;
-    names.iter().map(|name| key(name)).collect()
+    all(&names.iter().map(|name| key(name)).collect::<Vec<_>>()).map_err(|bad| {
+        wrong().found(bad).remedy(
+            "each must be an RSA key as PEM, readable for fleetcheck, as the App's settings page \
+             makes them under \"Private keys\"",
+        )
+    })
+}
+
+/// What every one of them gave, or everything that is wrong with any.
+fn all(read: &[Result<(PathBuf, Sealed), Wrong>]) -> Result<Vec<(PathBuf, Sealed)>, String> {
+    let bad: Vec<&str> = read
+        .iter()
+        .filter_map(|it| it.as_ref().err())
+        .map(|wrong| wrong.found.as_deref().unwrap_or("something else"))
+        .collect();
+    if bad.is_empty() {
+        Ok(read.iter().filter_map(|it| it.as_ref().ok()).cloned().collect())
+    } else {
+        Err(bad.join(" and "))
+    }
 }
 
 fn key(text: &str) -> Result<(PathBuf, Sealed), Wrong> {
@@ -71,16 +90,11 @@ fn contents(text: &str) -> String {
 pub(super) fn secrets(given: &Given<'_>) -> Result<Vec<(PathBuf, Sealed)>, Wrong> {
     let wrong = || Wrong::wanted("a list of absolute paths of files, each with a webhook secret");
     let names = given.list().filter(|names| !names.is_empty()).ok_or_else(wrong)?;
-    let (good, bad): (Vec<_>, Vec<_>) =
-        names.iter().map(|name| secret(name)).partition(Result::is_ok);
-    let bad: Vec<String> =
-        bad.into_iter().filter_map(Result::err).filter_map(|wrong| wrong.found).collect();
-    if !bad.is_empty() {
-        return Err(wrong().found(bad.join(" and ")).remedy(
-            "write the secret of the App's webhook settings there, readable for fleetcheck",
-        ));
-    }
-    Ok(good.into_iter().flatten().collect())
+    all(&names.iter().map(|name| secret(name)).collect::<Vec<_>>()).map_err(|bad| {
+        wrong()
+            .found(bad)
+            .remedy("write the secret of the App's webhook settings there, readable for fleetcheck")
+    })
 }
 
 fn secret(name: &str) -> Result<(PathBuf, Sealed), Wrong> {
