@@ -1,4 +1,8 @@
 //! What there is at GitHub: the repositories of an installation, open pull requests, branches.
+//!
+//! Nothing is asked for with `If-None-Match`: GitHub's `ETag` is of the token as much as of the
+//! answer, and both a token and the time between two looks last an hour, so it would never match.
+//! What spares calls is `pushed_at`: branches are asked for where something was pushed alone.
 use serde::Deserialize;
 use serde_json::Value;
 

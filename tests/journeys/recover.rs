@@ -9,8 +9,10 @@ use fleetcheck::store::recover::Mark;
 use crate::world::World;
 use crate::world::fleet::Host;
 use crate::world::github::{
-    Between, Fault, From, OTHER_PRIVATE_KEY, OTHER_PUBLIC_KEY, Operation, PUBLIC_KEY,
+    Between, Fault, From, OTHER_PRIVATE_KEY, OTHER_PUBLIC_KEY, Operation, Options, PUBLIC_KEY,
+    Shape,
 };
+use crate::world::nix::TestNix;
 
 const NAMES: [&str; 2] = ["fleet", "fleet / orion"];
 const HOUR: i64 = 3_600_000;
@@ -175,6 +177,47 @@ async fn after_an_outage_longer_than_github_keeps_deliveries_heads_are_compared(
     // The page says so, to whoever has its key.
     let page = world.get(&world.url("/deliveries")).await.1;
     assert!(page.contains("recovered-"), "{page}");
+}
+
+#[tokio::test]
+async fn an_enterprise_server_is_asked_for_deliveries_and_heads_below_its_own_address() {
+    let options = Options { shape: Shape::Enterprise, ..Options::default() };
+    let mut world = World::with(TestNix::one(), options).await;
+    world.github_settings = "recover_interval = \"1s\"".to_owned();
+    world.start().await;
+    world.has_begun().await;
+    world.stop().await;
+    let policy = [("fleetcheck.toml", "[build]\nbranches = [\"release/*\"]\n")];
+    let missed = world.commit("main", &[Host::good("orion", "1")], &policy);
+    assert_eq!(world.github.push(&world.repo, "main", &missed).await, None, "nobody is there");
+    for number in 0..120 {
+        let body = serde_json::json!({ "action": "created", "check_run": { "id": number } });
+        world.github.deliver("check_run", &body).await;
+    }
+    world.start().await;
+    world.settled(&missed, &NAMES).await;
+    assert_eq!(world.github.count(Operation::Redeliver), 1);
+    // The second time the deliveries are gone too.
+    world.stop().await;
+    world.github.later(60);
+    let release = world.commit("release/1", &[Host::good("orion", "2")], &policy);
+    world.github.push(&world.repo, "release/1", &release).await;
+    let topic = world.commit("topic", &[Host::good("orion", "3")], &policy);
+    world.github.pull_request(&world.repo, "opened", 7, &topic, From::SameRepository).await;
+    world.github.forget_deliveries();
+    world.away_for(4 * 24 * HOUR).await;
+    world.start().await;
+    world.settled(&release, &NAMES).await;
+    world.settled(&topic, &NAMES).await;
+    let calls = world.github.calls();
+    let api = calls.iter().filter(|it| it.operation != Operation::Git);
+    for call in api {
+        let known = call.path.starts_with("/api/v3/") || call.path == "/api/graphql";
+        assert!(known && call.operation != Operation::Unknown, "{call:?}");
+    }
+    let cursors = calls.iter().filter(|it| it.path.contains("cursor=v1_")).count();
+    let called = |operation| calls.iter().any(|it| it.operation == operation);
+    assert!(cursors > 0 && called(Operation::Pulls) && called(Operation::Branches));
 }
 
 #[tokio::test]

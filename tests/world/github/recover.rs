@@ -46,7 +46,7 @@ pub(super) fn deliveries(world: &World, state: &State, query: &[(String, String)
     let answer = Answer::new(200, shown.iter().map(|it| listed(it)).collect());
     match (shown.last(), rest.next()) {
         (Some(last), Some(_)) => {
-            let url = world.url();
+            let url = world.api_url();
             answer.with(
                 "link",
                 format!(
