@@ -14,7 +14,27 @@ use crate::store::Store;
 use crate::store::bump;
 use crate::store::error::Result;
 use crate::store::moves::Moved;
-use crate::store::rows;
+use crate::store::rows::{self, active};
+
+/// True of a repository through which GitHub does not let us act now: nobody's turn comes after
+/// those of a suspended installation. They are few or none, and looked up once for a question.
+macro_rules! out_of_reach {
+    ($repository:literal) => {
+        concat!($repository, " IN (SELECT p.id FROM repository p WHERE NOT (", active!(), "))")
+    };
+}
+
+/// True of a build of such a repository.
+macro_rules! of_no_turn {
+    ($build:literal) => {
+        concat!(
+            $build,
+            ".run_id IN (SELECT r.id FROM run r WHERE ",
+            out_of_reach!("r.repository_id"),
+            ")"
+        )
+    };
+}
 
 impl Store {
     /// Looks again at the checks of what is not done: its turn or its progress may have moved,
@@ -33,16 +53,20 @@ pub(super) async fn turn_of_run(tx: &mut AnyConnection, run: &Run) -> Result<Opt
     if run.state != RunState::Requested {
         return Ok(None);
     }
-    let row = sqlx::query(
+    let row = sqlx::query(concat!(
         "SELECT COUNT(*) AS total, COALESCE(SUM(CASE WHEN created_at < $1 \
          OR (created_at = $1 AND id <= $2) THEN 1 ELSE 0 END), 0) AS place \
-         FROM run WHERE state <> 'ended' AND state = 'requested'",
-    )
+         FROM run r WHERE state <> 'ended' AND state = 'requested' AND NOT ",
+        out_of_reach!("r.repository_id"),
+        " AND NOT EXISTS (SELECT 1 FROM run own WHERE own.id = $2 AND ",
+        out_of_reach!("own.repository_id"),
+        ")"
+    ))
     .bind(run.created_at.0)
     .bind(run.id.as_str())
     .fetch_one(tx)
     .await?;
-    turn(&row).map(Some)
+    turn(&row)
 }
 
 /// Tells each of a run's builds that wait for a slot its turn.
@@ -57,18 +81,22 @@ pub(super) async fn tell_turns(tx: &mut AnyConnection, builds: &mut [BuildView])
     if !builds.iter().any(waits) {
         return Ok(());
     }
-    let found = sqlx::query(
+    let found = sqlx::query(concat!(
         "SELECT q.id AS id, q.place AS place, q.total AS total FROM \
          (SELECT id, run_id, ROW_NUMBER() OVER (PARTITION BY system ORDER BY rank, since, id) \
          AS place, COUNT(*) OVER (PARTITION BY system) AS total \
-         FROM build WHERE state = 'waiting' AND held = 0) q WHERE q.run_id = $1",
-    )
+         FROM build b WHERE state = 'waiting' AND held = 0 AND NOT ",
+        of_no_turn!("b"),
+        ") q WHERE q.run_id = $1"
+    ))
     .bind(builds[0].build.run.as_str())
     .fetch_all(tx)
     .await?;
     let mut turns: HashMap<String, Turn> = HashMap::with_capacity(found.len());
     for row in &found {
-        turns.insert(row.try_get("id")?, turn(row)?);
+        if let Some(turn) = turn(row)? {
+            turns.insert(row.try_get("id")?, turn);
+        }
     }
     for it in builds.iter_mut().filter(|it| waits(it)) {
         it.outlook.turn = turns.get(it.build.id.as_str()).copied();
@@ -81,18 +109,23 @@ fn waits(it: &BuildView) -> bool {
 }
 
 async fn turn_of_build(tx: &mut AnyConnection, build: &BuildId) -> Result<Option<Turn>> {
-    let row = sqlx::query(
+    let row = sqlx::query(concat!(
         "SELECT COUNT(*) AS total, COALESCE(SUM(CASE WHEN o.rank < b.rank OR (o.rank = b.rank \
          AND (o.since < b.since OR (o.since = b.since AND o.id <= b.id))) THEN 1 ELSE 0 END), 0) \
          AS place FROM build b JOIN build o ON o.system = b.system \
-         WHERE b.id = $1 AND o.state = 'waiting' AND o.held = 0",
-    )
+         WHERE b.id = $1 AND o.state = 'waiting' AND o.held = 0 AND NOT ",
+        of_no_turn!("o"),
+        " AND NOT ",
+        of_no_turn!("b")
+    ))
     .bind(build.as_str())
     .fetch_one(tx)
     .await?;
-    turn(&row).map(Some)
+    turn(&row)
 }
 
-fn turn(row: &AnyRow) -> Result<Turn> {
-    Ok(Turn { place: rows::count(row, "place")?, of: rows::count(row, "total")? })
+/// `None` of what is not in the queue itself.
+fn turn(row: &AnyRow) -> Result<Option<Turn>> {
+    let turn = Turn { place: rows::count(row, "place")?, of: rows::count(row, "total")? };
+    Ok((turn.of > 0).then_some(turn))
 }

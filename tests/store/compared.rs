@@ -1,7 +1,8 @@
 //! Runs against their base commits, turns in queues, and when checks are looked at again.
 use fleetcheck::domain::base::{Answer, ExistingFailures, Tested};
 use fleetcheck::domain::build::{Attempted, BuildFailure, Ending, SourcePlace, Waiting, Warning};
-use fleetcheck::domain::id::{AttrPath, RunId};
+use fleetcheck::domain::id::{AttrPath, BuildId, InstallationId, RepositoryId, RunId};
+use fleetcheck::domain::incoming::{InstallationStanding, Repository};
 use fleetcheck::domain::page::Turn;
 use fleetcheck::domain::run::RunState;
 use fleetcheck::domain::verdict::Verdict;
@@ -123,6 +124,48 @@ contract! {
         assert_eq!(world.run(&second).await.turn, turn(1, 2));
         assert_eq!(world.run(&third).await.turn, turn(2, 2));
         assert_eq!(world.run(&first).await.turn, None);
+    }
+
+    async fn what_a_suspended_installation_has_waiting_takes_nobody_s_turn(world) {
+        let first = world.push("a1", &[]).await;
+        let (_, builds) = world.waiting(&["raider", "viper"]).await;
+        let waits = world.push("b2", &[]).await;
+        // Of another account.
+        let start = async |commit: &str| {
+            let mut other = run(commit, "main");
+            other.repository = RepositoryId(43);
+            let id = other.id.clone();
+            let installation = InstallationId(8);
+            let theirs = Repository { id: RepositoryId(43), installation, ..repository() };
+            let start = Decided::Start { repository: theirs, run: other, supersede: vec![] };
+            let _ = world.decide(start).await;
+            id
+        };
+        let turn = |place, of| Some(Turn { place, of });
+        let evaluated = start("c3").await;
+        // The oldest is claimed first: that which waits makes room by having ended.
+        let left = Ending::Transient { what: "x".into() };
+        let claim = world.claim().await;
+        assert_eq!(claim.run(), &waits);
+        let _ = world.store.end_run(&claim, Verdict::Failed, left, NOW).await.unwrap();
+        let (_, theirs) = world.waiting(&["zephyr"]).await;
+        let again = world.push("d4", &[]).await;
+        let other = start("e5").await;
+        let of = async |build: &BuildId| {
+            let view = world.store.build_view(build).await.unwrap().unwrap();
+            view.builds[0].outlook.turn
+        };
+        assert_eq!(of(&theirs[0].id).await, turn(2, 3), "the first of each run are peers");
+        assert_eq!(world.run(&other).await.turn, turn(2, 2));
+        world.installation(InstallationStanding::Suspended).await;
+        assert_eq!(of(&theirs[0].id).await, turn(1, 1));
+        assert_eq!(of(&builds[0].id).await, None, "nobody takes it now");
+        assert_eq!(world.run(&evaluated).await.builds[0].outlook.turn, turn(1, 1));
+        let turns = world.run(&first).await.builds;
+        assert!(turns.iter().all(|it| it.outlook.turn.is_none()));
+        assert_eq!((world.run(&other).await.turn, world.run(&again).await.turn), (turn(1, 1), None));
+        world.installation(InstallationStanding::Active).await;
+        assert_eq!(of(&theirs[0].id).await, turn(2, 3));
     }
 
     async fn warnings_are_kept_with_the_build(world) {
