@@ -123,8 +123,16 @@ pub(super) async fn find_build(
     Ok(Found { run: view, build, attempts })
 }
 
-/// The newest runs that everyone may see.
-async fn recent(front: &Front) -> Result<Vec<RunLine>, Unseen> {
+/// The newest runs that everyone may see, whole: a list says of a run what its check says.
+async fn recent(front: &Front) -> Result<Vec<RunView>, Unseen> {
+    let mut views = Vec::with_capacity(RECENT);
+    for line in recent_lines(front).await? {
+        views.extend(front.store.run_view(&line.run.id).await?);
+    }
+    Ok(views)
+}
+
+async fn recent_lines(front: &Front) -> Result<Vec<RunLine>, Unseen> {
     let mut seen: Vec<RunLine> = Vec::new();
     let mut before = None;
     for _ in 0..PORTIONS {

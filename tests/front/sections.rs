@@ -150,6 +150,19 @@ async fn a_run_s_page_says_what_is_new_what_was_red_and_what_changes() {
 }
 
 #[tokio::test]
+async fn the_front_page_says_of_a_run_what_its_check_says() {
+    let fleet = Fleet::new().await;
+    let page = fleet.page("/").await;
+    let run = fleet.json(&format!("/api/v1/runs/{}", fleet.run)).await;
+    let title = run["title"].as_str().unwrap();
+    assert_eq!(
+        title,
+        "evaluating 6 of 6 hosts; 2 hosts do not evaluate: <img src=x> is new, newly broken; 1 more fails"
+    );
+    assert!(page.contains(&title.replace('<', "&lt;").replace('>', "&gt;")), "{page}");
+}
+
+#[tokio::test]
 async fn a_build_s_page_says_all_that_changes_on_its_host() {
     let fleet = Fleet::new().await;
     let page = fleet.page(&format!("/builds/{}", fleet.build("viper"))).await;

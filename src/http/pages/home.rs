@@ -4,12 +4,13 @@ use maud::html;
 
 use crate::domain::incoming::Visibility;
 use crate::domain::link::Links;
-use crate::domain::page::RunLine;
+use crate::domain::page::{RunView, gate_check, gate_title};
+use crate::domain::text::clean;
 use crate::http::pages::{Change, moment, page, pill, reason};
 
 /// The page. Runs of private repositories are left out whatever the caller passes.
-pub(in crate::http) fn render(runs: &[RunLine], links: &Links) -> Response {
-    let public: Vec<&RunLine> =
+pub(in crate::http) fn render(runs: &[RunView], links: &Links) -> Response {
+    let public: Vec<&RunView> =
         runs.iter().filter(|it| it.repository.visibility == Visibility::Public).collect();
     let main = html! {
         h1 { "Recent runs" }
@@ -20,15 +21,15 @@ pub(in crate::http) fn render(runs: &[RunLine], links: &Links) -> Response {
             }
         } @else {
             ul.rows {
-                @for line in public {
+                @for view in public {
                     li {
-                        a.name href=(links.path(&format!("/runs/{}", line.run.id), Visibility::Public)) {
-                            (line.repository.owner) "/" (line.repository.name)
+                        a.name href=(links.path(&format!("/runs/{}", view.run.id), Visibility::Public)) {
+                            (view.repository.owner) "/" (view.repository.name)
                         }
-                        span.result { (pill(line.check())) }
+                        span.result { (pill(gate_check(view))) }
                         span.more {
-                            code { (line.run.sha.short()) } " · " (reason(&line.run)) " · "
-                            (moment(line.run.created_at)) br; (line.title())
+                            code { (view.run.sha.short()) } " · " (reason(&view.run)) " · "
+                            (moment(view.run.created_at)) br; (clean(&gate_title(view)))
                         }
                     }
                 }
