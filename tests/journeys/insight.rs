@@ -148,6 +148,36 @@ async fn a_pull_request_is_compared_with_the_commit_at_which_it_left_its_base() 
 }
 
 #[tokio::test]
+async fn a_pull_request_built_as_merged_is_compared_with_what_it_is_merged_into() {
+    let mut world = World::new().await;
+    world.start().await;
+    // Each side changes a file of its own, which the one host reads.
+    let packages = "(builtins.readFile ./main + builtins.readFile ./topic)";
+    let system = with_openssl("orion", "3.5.1").etc(&format!("echo ${{{packages}}} > $out/etc/x"));
+    let flake = crate::world::fleet::flake(world.system(), &[host(&system)]);
+    let policy = "[build]\npull_requests = \"merge\"\n";
+    let files = [("flake.nix", flake.as_str()), ("fleetcheck.toml", policy)];
+    let both = [files.as_slice(), &[("main", "a"), ("topic", "a")]].concat();
+    let left = world.repo.commit("main", "where they part", &both);
+    world.announce("main", &left).await;
+    world.settled(&left, &NAMES[..2]).await;
+    let moved_on = world.repo.commit("main", "the base moves on", &[("main", "b")]);
+    world.announce("main", &moved_on).await;
+    world.settled(&moved_on, &NAMES[..2]).await;
+    let head = world.repo.commit_onto(Some(&left), "topic", "the change", &[("topic", "b")]);
+    world.pull_request("opened", 7, &head, From::SameRepository).await;
+    world.settled(&head, &NAMES[..2]).await;
+    let orion = says(&world, &head, "fleet / orion", "What changes").await;
+    assert!(orion.contains(&format!("Compared with {}", &moved_on[..7])), "{orion}");
+    assert!(orion.contains("- files of the configuration: 1"), "{orion}");
+    // One that changes nothing there is said to change nothing, whatever main did since.
+    let words = world.repo.commit_onto(Some(&left), "words", "words", &[("README", "words")]);
+    world.pull_request("opened", 8, &words, From::SameRepository).await;
+    world.settled(&words, &NAMES[..2]).await;
+    says(&world, &words, "fleet / orion", "nothing, it is the same system").await;
+}
+
+#[tokio::test]
 async fn a_base_that_is_gone_from_the_store_is_said_to_be() {
     for nix in TestNix::all() {
         let mut world = World::with(nix, Options::default()).await;
