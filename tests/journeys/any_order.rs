@@ -26,6 +26,9 @@ impl Story {
         let bad = Host::throws("raider", "gtk-engine-murrine was removed");
         world.github.put_between(Between::Outage);
         let mut older = Vec::new();
+        // Where the pull request leaves its base. It is tested on no day: what a run is judged
+        // against, and whether that has listed its hosts by then, is another story.
+        let root = world.commit("main", &[good("0")], &[]);
         // All within one second, so that GitHub's times tell nothing of their order.
         world.github.whole_second();
         for content in ["1", "2"] {
@@ -33,7 +36,7 @@ impl Story {
             world.github.push(&world.repo, "main", &sha).await;
             older.push(sha);
         }
-        let pull = world.commit("topic", &[good("3")], &[]);
+        let pull = world.commit_onto(Some(&root), "topic", &[good("3")]);
         world.github.pull_request(&world.repo, "opened", 1, &pull, From::SameRepository).await;
         let main = world.commit("main", &[good("4"), Host::broken("viper")], &[]);
         world.github.push(&world.repo, "main", &main).await;
