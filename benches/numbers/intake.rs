@@ -33,14 +33,26 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The account of the examples.
 const OWNER: &str = "Codertocat";
 
-/// All that is measured of the intake.
-pub(crate) async fn run() {
+/// All that is measured of the intake; of `paced` only what comes at a thousand a second.
+pub(crate) async fn run(parts: &[String]) {
     sqlx::any::install_default_drivers();
     let hookload = build_hookload().await;
     println!("fdatasync p50: {:.2} ms", ms(fdatasync()));
     println!(
         "intake              per s  ok/s   cpu µs each  p50 ms  p99 ms  RSS MiB  others' cpu %"
     );
+    let is_paced = parts.iter().any(|it| it == "paced");
+    let slowly = ["-n", "10000", "--rate", "1000"];
+    if is_paced {
+        for _ in 0..ROUNDS {
+            let mut floor = Floor::start().await;
+            show("floor, 1000/s", &hookload.run(&floor.load(&slowly)).await);
+            floor.stop().await;
+            let world = serve(None).await;
+            show("kept, 1000/s", &hookload.run(&load(&world, &slowly)).await);
+        }
+        return;
+    }
     for _ in 0..ROUNDS {
         let mut floor = Floor::start().await;
         show("floor", &hookload.run(&floor.load(&["-n", "20000"])).await);
@@ -51,7 +63,6 @@ pub(crate) async fn run() {
         show("kept and acted on", &hookload.run(&load(&world, &["-n", "20000"])).await);
     }
     let world = serve(None).await;
-    let slowly = ["-n", "10000", "--rate", "1000"];
     show("1000 a second", &hookload.run(&load(&world, &slowly)).await);
     forged(&hookload, &world).await;
     killed(&hookload).await;

@@ -16,7 +16,8 @@ mod world;
 use std::time::Duration;
 
 /// The benches, and what the command line calls them.
-const NAMES: &str = "hosts [N…] | gate | intake | memory | logs | limits [requests | checks]";
+const NAMES: &str =
+    "hosts [N…] | gate | intake [paced] | memory | logs | limits [requests | checks]";
 
 fn main() {
     // `cargo bench` adds `--bench`.
@@ -32,7 +33,7 @@ fn main() {
     match name {
         "hosts" => runtime.block_on(hosts::run(rest)),
         "gate" => runtime.block_on(gate::run()),
-        "intake" => runtime.block_on(intake::run()),
+        "intake" => runtime.block_on(intake::run(rest)),
         "floor" => runtime.block_on(intake::floor(rest)),
         "limits" => runtime.block_on(limits::run(rest)),
         "memory" => runtime.block_on(memory::run()),

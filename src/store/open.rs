@@ -20,8 +20,9 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; \
      PRAGMA temp_store = MEMORY";
 
-/// A log that has grown by this much is taken into the file at once.
-const LARGE_LOG: u64 = 4 << 20;
+/// Between two checkpoints, when something was written. A commit may wait while the disk takes what
+/// a checkpoint has written: often and little keeps that to a few milliseconds.
+const CHECKPOINTS: Duration = Duration::from_millis(50);
 /// A log of this size is emptied, although writers wait for that.
 const HUGE_LOG: u64 = 64 << 20;
 
@@ -47,31 +48,25 @@ impl Store {
         }
     }
 
-    /// Takes `SQLite`'s log into its file, every second and when the log grows, until `stop`. With
-    /// `PostgreSQL` there is nothing to do.
+    /// Takes `SQLite`'s log into its file as it grows, until `stop`. With `PostgreSQL` there is
+    /// nothing to do.
     pub async fn keep(&self, stop: CancellationToken) {
         let Database::Sqlite { checkpointer, log } = &self.database else {
             return stop.cancelled().await;
         };
-        let mut quiet = 0_u32;
-        let mut taken = (0, None);
+        let mut taken = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                () = tokio::time::sleep(CHECKPOINTS) => {}
             }
             let Ok(found) = tokio::fs::metadata(log).await else { continue };
-            let (size, state) = (found.len(), (found.len(), found.modified().ok()));
-            quiet += 1;
-            // A log that was taken in begins anew in the same file, which stays as long as it was:
-            // its length says something only when it grows.
-            let has_grown = size >= LARGE_LOG && (size < taken.0 || size - taken.0 >= LARGE_LOG);
-            if state == taken || size == 0 || (!has_grown && quiet < 10) {
+            let state = (found.len(), found.modified().ok());
+            if found.len() == 0 || taken == Some(state) {
                 continue;
             }
-            quiet = 0;
-            taken = state;
-            if let Err(error) = checkpoint(checkpointer, size >= HUGE_LOG).await {
+            taken = Some(state);
+            if let Err(error) = checkpoint(checkpointer, found.len() >= HUGE_LOG).await {
                 tracing::warn!(%error, "the store's log could not be taken into its file; it will be tried again");
             }
         }
