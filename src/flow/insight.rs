@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::closure::{self, Closure};
@@ -36,6 +36,9 @@ const FETCH: Duration = Duration::from_secs(90);
 const MOST_TRIES: u32 = 4;
 /// A base that is being built is looked at again after this time.
 const BASE_IS_BUILDING_MS: i64 = 15_000;
+/// Hosts whose answers are written in one transaction, unless they take longer than this.
+const AT_ONCE: i64 = 25;
+const LONGEST: Duration = Duration::from_millis(200);
 /// Answers that are kept while there is work: hosts of a fleet may have the same system.
 const MOST_KEPT: usize = 1_000;
 /// The base of a pull request is fetched within this time, or taken as GitHub named it.
@@ -84,41 +87,55 @@ impl Stage for Compare {
 
     async fn step(&self, stop: &CancellationToken) -> Result<Step, StoreError> {
         let mut kept = self.kept.lock().await;
-        let wanted = self.shared.store.insights_wanted(self.shared.clock.now(), 1).await?;
-        let Some(wanted) = wanted.first() else {
+        let store = &self.shared.store;
+        let all = store.insights_wanted(self.shared.clock.now(), AT_ONCE).await?;
+        if all.is_empty() {
             if let Some(worker) = std::mem::take(&mut *kept).worker {
                 worker.stop().await;
             }
             return Ok(Step::Idle);
-        };
-        let insight = match &wanted.base {
-            Base::Same => Insight::Unchanged { base: wanted.base_commit.clone() },
-            Base::Absent(why) => absent(wanted, why.clone()),
-            Base::Open => {
-                let later = self.shared.clock.now().plus(BASE_IS_BUILDING_MS);
-                self.shared.store.insight_later(wanted, wanted.tries, later).await?;
-                return Ok(Step::Worked);
+        }
+        let begun = Instant::now();
+        let mut known = Vec::with_capacity(all.len());
+        for wanted in &all {
+            // The next start begins with what is left.
+            let found = tokio::select! {
+                found = self.insight(&mut kept, wanted) => found?,
+                () = stop.cancelled() => break,
+            };
+            known.extend(found.map(|insight| (wanted, insight)));
+            if begun.elapsed() > LONGEST {
+                break;
             }
-            Base::System(base) => {
-                let compared = tokio::select! {
-                    compared = self.compare(&mut kept, wanted, base) => compared,
-                    // The next start begins with it.
-                    () = stop.cancelled() => return Ok(Step::Idle),
-                };
-                match self.told(wanted, compared).await? {
-                    Some(insight) => insight,
-                    None => return Ok(Step::Worked),
-                }
-            }
-        };
-        let moved =
-            self.shared.store.set_insight(wanted, &insight, self.shared.clock.now()).await?;
+        }
+        let moved = store.set_insights(&known, self.shared.clock.now()).await?;
         self.shared.wakeups.tell(&moved);
-        Ok(Step::Worked)
+        Ok(if stop.is_cancelled() { Step::Idle } else { Step::Worked })
     }
 }
 
 impl Compare {
+    /// What changes on one host; `None` when it is tried again.
+    async fn insight(
+        &self,
+        kept: &mut Kept,
+        wanted: &Wanted,
+    ) -> Result<Option<Insight>, StoreError> {
+        match &wanted.base {
+            Base::Same => Ok(Some(Insight::Unchanged { base: wanted.base_commit.clone() })),
+            Base::Absent(why) => Ok(Some(absent(wanted, why.clone()))),
+            Base::Open => {
+                let later = self.shared.clock.now().plus(BASE_IS_BUILDING_MS);
+                self.shared.store.insight_later(wanted, wanted.tries, later).await?;
+                Ok(None)
+            }
+            Base::System(base) => {
+                let compared = self.compare(kept, wanted, base).await;
+                self.told(wanted, compared).await
+            }
+        }
+    }
+
     /// What is to be shown; `None` when it is tried again.
     async fn told(
         &self,

@@ -147,12 +147,10 @@ pub(super) async fn bump_run(
     Ok(())
 }
 
-/// What changes on a host is known. Endings that wait for that are shown with the run's last
-/// answer, in one request with the gate; an ending that is shown is amended soon.
-pub(super) async fn bump_insight(
+/// What changes on a host is known: an ending that is shown is amended soon.
+pub(super) async fn bump_host_insight(
     tx: &mut AnyConnection,
     build: &BuildId,
-    run: &RunId,
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(bump!("CASE WHEN wanted > shown THEN not_before ELSE $4 END", "build_id = $1"))
@@ -160,8 +158,18 @@ pub(super) async fn bump_insight(
         .bind(now.0)
         .bind(PROGRESS)
         .bind(now.plus(INSIGHT_MS).0)
-        .execute(&mut *tx)
+        .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// What changes on some of a run's hosts is known. Endings that wait for that are shown with the
+/// run's last answer, in one request with the gate.
+pub(super) async fn bump_run_insight(
+    tx: &mut AnyConnection,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<()> {
     let more = sqlx::query(
         "SELECT 1 AS one FROM insight i WHERE i.run_id = $1 AND i.state = 'wanted' LIMIT 1",
     )
@@ -313,6 +321,17 @@ async fn create(
     Ok(())
 }
 
+/// Hosts that are not done and whose checks are due to say how far they are. CROSS: `SQLite` would
+/// begin with the reports, and there are as many as there ever were hosts.
+pub(super) const REFRESH_HOSTS: &str = concat!(
+    "UPDATE report SET wanted = wanted + 1, rank = $2, since = $1, not_before = $1 \
+     WHERE id IN (SELECT o.id FROM build b CROSS JOIN report o \
+     WHERE o.build_id = b.id AND b.state <> 'ended' AND b.state IN ('waiting', 'building') \
+     AND o.wanted = o.shown AND o.times_shown > 0 AND ",
+    progress_at!("o."),
+    " <= $1 ORDER BY b.state, o.shown_at, b.rank LIMIT $3)"
+);
+
 /// Reports of what is not done, shown as last known, are looked at again at the pace of progress.
 pub(super) async fn refresh(tx: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<Moved> {
     let gates = concat!(
@@ -324,15 +343,8 @@ pub(super) async fn refresh(tx: &mut AnyConnection, now: Timestamp, limit: i64) 
         " <= $1)"
     );
     let done = sqlx::query(gates).bind(now.0).bind(PROGRESS).execute(&mut *tx).await?;
-    let hosts = concat!(
-        "UPDATE report SET wanted = wanted + 1, rank = $2, since = $1, not_before = $1 \
-         WHERE id IN (SELECT o.id FROM build b JOIN report o ON o.build_id = b.id \
-         WHERE b.state <> 'ended' AND b.state IN ('waiting', 'building') \
-         AND o.wanted = o.shown AND o.times_shown > 0 AND ",
-        progress_at!("o."),
-        " <= $1 ORDER BY b.state, o.shown_at, b.rank LIMIT $3)"
-    );
-    let more = sqlx::query(hosts).bind(now.0).bind(PROGRESS).bind(limit).execute(&mut *tx).await?;
+    let more =
+        sqlx::query(REFRESH_HOSTS).bind(now.0).bind(PROGRESS).bind(limit).execute(&mut *tx).await?;
     let mut moved = Moved::default();
     if done.rows_affected() + more.rows_affected() > 0 {
         moved.note(Event::ReportBehind);

@@ -1,4 +1,6 @@
 //! What changes on each host: which builds are to be compared with what, and what came of it.
+use std::collections::BTreeSet;
+
 use sqlx::AnyConnection;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -85,27 +87,34 @@ impl Store {
         Ok(wanted)
     }
 
-    /// What changes on a host. The answer for an ending that is no longer the newest is dropped.
-    pub async fn set_insight(
+    /// What changes on hosts, all or none. The answer for an ending that is no longer the newest is
+    /// dropped.
+    pub async fn set_insights(
         &self,
-        of: &Wanted,
-        insight: &Insight,
+        known: &[(&Wanted, Insight)],
         now: Timestamp,
     ) -> Result<Moved> {
         let mut tx = self.write().await?;
-        let done = sqlx::query(
-            "UPDATE insight SET state = 'known', version = $3, result = $4, out = NULL \
-             WHERE build_id = $1 AND generation = $2 AND state = 'wanted'",
-        )
-        .bind(of.build.as_str())
-        .bind(of.generation)
-        .bind(VERSION)
-        .bind(rows::to_json(insight)?)
-        .execute(&mut *tx)
-        .await?;
+        let mut runs = BTreeSet::new();
+        for (of, insight) in known {
+            let done = sqlx::query(
+                "UPDATE insight SET state = 'known', version = $3, result = $4, out = NULL \
+                 WHERE build_id = $1 AND generation = $2 AND state = 'wanted'",
+            )
+            .bind(of.build.as_str())
+            .bind(of.generation)
+            .bind(VERSION)
+            .bind(rows::to_json(insight)?)
+            .execute(&mut *tx)
+            .await?;
+            if done.rows_affected() == 1 {
+                bump::bump_host_insight(&mut tx, &of.build, now).await?;
+                runs.insert(&of.run);
+            }
+        }
         let mut moved = Moved::default();
-        if done.rows_affected() == 1 {
-            bump::bump_insight(&mut tx, &of.build, &of.run, now).await?;
+        for run in runs {
+            bump::bump_run_insight(&mut tx, run, now).await?;
             moved.note(Event::ReportBehind);
         }
         tx.commit().await?;

@@ -42,6 +42,8 @@ mod moves;
 mod open;
 pub mod outlook;
 mod people;
+#[cfg(test)]
+mod plans;
 pub mod queue;
 pub mod reactions;
 pub mod recover;

@@ -104,7 +104,7 @@ impl Store {
 }
 
 /// Along the index `build_queue`, so that the ten thousandth waiting build costs nothing.
-const CANDIDATES: &str = concat!(
+pub(super) const CANDIDATES: &str = concat!(
     "SELECT b.id AS id, b.run_id AS run_id, b.drv AS drv, b.derivation AS derivation, \
      b.required AS required, b.rank AS rank, b.rebuild AS rebuild, r.created_at AS created_at, \
      (SELECT m.build_ms FROM memory m WHERE m.repository_id = r.repository_id \
@@ -130,27 +130,4 @@ fn candidate(row: &AnyRow) -> Result<Candidate> {
         rebuild: rows::rebuild(row, "rebuild")?,
         expected_ms: row.try_get("expected_ms")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_queue_is_read_along_its_index() {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}/fleet.db", directory.path().display());
-        let store = Store::open(&url).await.unwrap();
-        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {CANDIDATES}")))
-            .bind("x86_64-linux")
-            .bind(1_i64)
-            .bind(9_i64)
-            .fetch_all(&store.reader)
-            .await
-            .unwrap();
-        let plan: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
-        let plan = plan.join("\n");
-        assert!(plan.contains("USING INDEX build_queue"), "{plan}");
-        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
-    }
 }

@@ -157,6 +157,18 @@ macro_rules! behind_from {
     };
 }
 
+/// Along the reports that are behind, never along all that ever were shown.
+pub(super) const BEHIND_OF: &str = concat!(
+    "SELECT * FROM (SELECT ",
+    behind_columns!(),
+    ", ROW_NUMBER() OVER (PARTITION BY o.run_id ORDER BY ",
+    urgency_rank!(),
+    ", o.since, o.id) AS place ",
+    behind_from!(),
+    active!(),
+    " AND p.installation_id = $2) placed WHERE place <= $3 ORDER BY rank, since, id"
+);
+
 impl Store {
     /// Reports that GitHub does not show as they are known, and that are due: the most urgent
     /// first, then by their age. None of an installation through which GitHub does not let us act.
@@ -196,21 +208,12 @@ impl Store {
         installation: InstallationId,
         now: Timestamp,
     ) -> Result<Vec<Behind>> {
-        let found = sqlx::query(concat!(
-            "SELECT * FROM (SELECT ",
-            behind_columns!(),
-            ", ROW_NUMBER() OVER (PARTITION BY o.run_id ORDER BY ",
-            urgency_rank!(),
-            ", o.since, o.id) AS place ",
-            behind_from!(),
-            active!(),
-            " AND p.installation_id = $2) placed WHERE place <= $3 ORDER BY rank, since, id"
-        ))
-        .bind(now.0)
-        .bind(installation.0)
-        .bind(OF_A_RUN)
-        .fetch_all(&self.reader)
-        .await?;
+        let found = sqlx::query(BEHIND_OF)
+            .bind(now.0)
+            .bind(installation.0)
+            .bind(OF_A_RUN)
+            .fetch_all(&self.reader)
+            .await?;
         found.iter().map(behind).collect()
     }
 

@@ -100,7 +100,7 @@ impl Store {
     pub async fn forget_runs(&self, before: Timestamp) -> Result<Vec<AttemptId>> {
         const OLD: &str = "(SELECT r.id FROM run r WHERE r.state = 'ended' AND r.state_at < $1 \
              AND NOT EXISTS (SELECT 1 FROM build b WHERE b.run_id = r.id AND b.state <> 'ended') \
-             ORDER BY r.created_at, r.id LIMIT 20)";
+             ORDER BY r.state_at, r.id LIMIT 20)";
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM reaction WHERE changed_at < $1 AND state <> 'owed'")
             .bind(before.0)

@@ -47,7 +47,7 @@ contract! {
         let roots = world.store.roots().await.unwrap();
         let root = roots.iter().find(|it| it.name.starts_with("compared-")).unwrap();
         assert_eq!(root.path, derivation("new").outputs["out"].as_str());
-        let _ = world.store.set_insight(&wanted[0], &revision_only("a1"), NOW).await.unwrap();
+        let _ = world.store.set_insights(&[(&wanted[0], revision_only("a1"))], NOW).await.unwrap();
         assert_eq!(world.insight(&run).await, Some(revision_only("a1")));
         assert_eq!(world.wanted().await, []);
         let roots = world.store.roots().await.unwrap();
@@ -112,7 +112,7 @@ contract! {
         assert!(!is_due(NOW).await);
         assert!(is_due(NOW.plus(3_000)).await, "it takes too long");
         let wanted = world.wanted().await.remove(0);
-        let _ = world.store.set_insight(&wanted, &revision_only("a1"), NOW).await.unwrap();
+        let _ = world.store.set_insights(&[(&wanted, revision_only("a1"))], NOW).await.unwrap();
         assert!(is_due(NOW).await, "with the answer at once");
     }
 
@@ -121,10 +121,10 @@ contract! {
         let run = world.good("b2", "a1", "new").await;
         let mut stale = world.wanted().await.remove(0);
         stale.generation -= 1;
-        let _ = world.store.set_insight(&stale, &revision_only("a1"), NOW).await.unwrap();
+        let _ = world.store.set_insights(&[(&stale, revision_only("a1"))], NOW).await.unwrap();
         assert_eq!(world.insight(&run).await, None);
         stale.build = id();
-        let _ = world.store.set_insight(&stale, &revision_only("a1"), NOW).await.unwrap();
+        let _ = world.store.set_insights(&[(&stale, revision_only("a1"))], NOW).await.unwrap();
         assert_eq!(world.wanted().await.len(), 1);
     }
 
