@@ -11,27 +11,35 @@ use crate::world::nix::TestNix;
 use crate::{ms, percentile};
 
 const PUSHES: usize = 100;
+/// Between two starts of the service, the first of which is shown apart. More would not fit into
+/// GitHub's 80 contents a minute, and would measure those: a service counts anew from its start.
+const AT_A_TIME: usize = 10;
 
 /// Pushes to an idle service, one after the other.
 pub(crate) async fn run() {
     let options = Options { contract: Contract::IfPresent, ..Options::default() };
     let mut world = World::with(TestNix::one(), options).await;
-    world.start().await;
-    let mut times = Vec::with_capacity(PUSHES);
-    // The first mints a token and opens the connections; it is shown apart.
-    for n in 0..=PUSHES {
-        times.push(gate(&world, n).await);
+    let (mut times, mut firsts) = (Vec::with_capacity(PUSHES), Vec::new());
+    for start in (0..PUSHES).step_by(AT_A_TIME) {
+        world.start().await;
+        // It mints a token and opens the connections.
+        firsts.push(gate(&world, PUSHES + start).await);
+        for n in start..start + AT_A_TIME {
+            times.push(gate(&world, n).await);
+        }
+        world.stop().await;
     }
-    let first = times.remove(0);
+    world.start().await;
     times.sort_unstable();
+    firsts.sort_unstable();
     println!(
-        "gate: p50 {:.1} ms, p90 {:.1}, p99 {:.1}, max {:.1} of {PUSHES} pushes; the first {:.1}; \
-         load {}",
+        "gate: p50 {:.1} ms, p90 {:.1}, p99 {:.1}, max {:.1} of {PUSHES} pushes; the first after a \
+         start {:.1}; load {}",
         ms(percentile(&times, 0.5)),
         ms(percentile(&times, 0.9)),
         ms(percentile(&times, 0.99)),
         ms(times[PUSHES - 1]),
-        ms(first),
+        ms(percentile(&firsts, 0.5)),
         machine::load(),
     );
     println!(

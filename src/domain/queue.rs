@@ -15,9 +15,9 @@ pub struct Candidate {
 /// shares an operation, and no more than is over soon.
 const QUICK_MS: i64 = 500;
 const BATCH_MS: i64 = 5_000;
-/// An operation costs tens of milliseconds whatever it builds; what is over in less is not shared
-/// out between slots.
-const LEAST_MS: i64 = 60;
+/// An operation costs a tenth of a second whatever it builds; what is over in about that is not
+/// shared out between slots.
+const LEAST_MS: i64 = 150;
 /// One Nix operation grows faster than linearly with its goals; 10 to 50 is where it is fast.
 const LARGEST_BATCH: usize = 50;
 
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn what_takes_no_time_is_not_shared_out() {
-        let waiting: Vec<Candidate> = (0..12).map(|n| candidate(n, ONE, Some(10))).collect();
-        assert_eq!(take(&waiting, 4).len(), 6);
-        assert_eq!(take(&waiting[..5], 4).len(), 5);
+        let waiting: Vec<Candidate> = (0..30).map(|n| candidate(n, ONE, Some(10))).collect();
+        assert_eq!(take(&waiting, 4).len(), 15);
+        assert_eq!(take(&waiting[..12], 4).len(), 12);
     }
 
     #[test]

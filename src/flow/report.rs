@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::InstallationId;
@@ -39,6 +40,8 @@ pub struct Report {
     settings: Settings,
     /// What each installation has spent; taken out while its writer is under way.
     writers: Mutex<HashMap<InstallationId, Writer>>,
+    /// When there was nothing to send, the last time.
+    rested: Mutex<Option<Instant>>,
 }
 
 /// What the settings say about checks.
@@ -52,6 +55,9 @@ pub struct Settings {
 
 /// Installations that are written to at once; GitHub allows an App 100 requests at once.
 const AT_ONCE: usize = 16;
+/// After a look that found nothing to send the next one begins at the soonest: a run of 500 hosts
+/// wakes this stage a thousand times within seconds, and each look reads all that is behind.
+const APART: Duration = Duration::from_millis(10);
 /// What falls due by time alone is found so soon while others are under way.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -66,7 +72,14 @@ enum Turn {
 
 impl Report {
     pub fn new(shared: Arc<Shared>, github: Arc<Github>, links: Links, settings: Settings) -> Self {
-        Self { shared, github, links, settings, writers: Mutex::default() }
+        Self {
+            shared,
+            github,
+            links,
+            settings,
+            writers: Mutex::default(),
+            rested: Mutex::default(),
+        }
     }
 
     fn take(&self, installation: InstallationId) -> Writer {
@@ -76,6 +89,10 @@ impl Report {
 
     fn put(&self, installation: InstallationId, writer: Writer) {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner).insert(installation, writer);
+    }
+
+    fn rested(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.rested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One request of one installation.
@@ -114,6 +131,10 @@ impl Stage for Report {
 
     /// Publishes until nothing more may be.
     async fn step(&self, stop: &CancellationToken) -> Result<Step, StoreError> {
+        let rested = *self.rested();
+        if let Some(at) = rested {
+            sleep_until(at + APART).await;
+        }
         let mut under_way = FuturesUnordered::new();
         // Those that are under way, and those that have nothing to do until somebody says so.
         let (mut busy, mut resting) = (HashSet::new(), HashSet::new());
@@ -150,8 +171,11 @@ impl Stage for Report {
                 tokio::select! {
                     Some(it) = under_way.next() => ended.push(it),
                     () = woken, if !under_way.is_empty() => resting.clear(),
-                    () = tokio::time::sleep(LOOK), if !under_way.is_empty() => resting.clear(),
-                    else => return failed.map_or(Ok(Step::Idle), Err),
+                    () = sleep(LOOK), if !under_way.is_empty() => resting.clear(),
+                    else => {
+                        *self.rested() = Some(Instant::now());
+                        return failed.map_or(Ok(Step::Idle), Err);
+                    }
                 }
             }
             for (installation, result) in ended.drain(..) {

@@ -79,17 +79,25 @@ impl Report {
     /// Everything that these rows have to say; a row whose page there is none of is settled here.
     pub(super) async fn writings(&self, rows: Vec<Behind>) -> Result<Vec<Writing>, StoreError> {
         let store = &self.shared.store;
+        // A gate speaks of every host and of the base commit, a host's check of that host alone.
         let mut views: HashMap<RunId, Option<RunView>> = HashMap::new();
+        for row in rows.iter().filter(|it| it.kind == ReportKind::Gate) {
+            let mut view = store.run_view(&row.run).await?;
+            if let Some(view) = &mut view {
+                self.shared.tell_counts(view);
+            }
+            views.insert(row.run.clone(), view);
+        }
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
-            if !views.contains_key(&row.run) {
-                let mut view = store.run_view(&row.run).await?;
-                if let Some(view) = &mut view {
-                    self.shared.tell_counts(view);
-                }
-                views.insert(row.run.clone(), view);
+            let mut alone = match (&row.build, views.get(&row.run)) {
+                (Some(build), None) => store.build_view(build).await?,
+                (Some(_) | None, _) => None,
+            };
+            if let Some(view) = &mut alone {
+                self.shared.tell_counts(view);
             }
-            let view = views.get(&row.run).and_then(Option::as_ref);
+            let view = alone.as_ref().or_else(|| views.get(&row.run).and_then(Option::as_ref));
             let page = view.and_then(|view| self.page(&row, view).map(|page| (view, page)));
             match page {
                 Some((view, page)) => all.push(self.writing(row, view, page)),
