@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, HeaderName, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
@@ -80,8 +80,10 @@ pub fn router(front: Arc<Front>) -> Router {
     let door = Router::new()
         .route("/webhook", post(webhook::receive))
         .with_state(Arc::new(Door::new(Arc::clone(&front))));
+    let recent = Arc::new(sight::Recent::default());
+    let home = async move |State(front): State<Arc<Front>>| sight::home(&front, &recent).await;
     let pages = Router::new()
-        .route("/", get(sight::home))
+        .route("/", get(home))
         .route("/deliveries", get(deliveries::page))
         .route("/runs/{id}", get(sight::run))
         .route("/builds/{id}", get(sight::build))

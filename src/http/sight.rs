@@ -1,10 +1,13 @@
 //! Who gets to see what: a run or build by its id, if the key in the link opens it.
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::domain::build::BuildState;
 use crate::domain::id::{BuildId, RunId};
@@ -19,6 +22,9 @@ use crate::store::views::{AttemptView, Before, BuildDetail};
 
 /// Runs on the front page.
 const RECENT: usize = 30;
+
+/// How long a list of them is good enough.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// Rows that are looked through for them, in portions.
 const PORTION: i64 = 100;
@@ -149,9 +155,20 @@ async fn recent_lines(front: &Front) -> Result<Vec<RunLine>, Unseen> {
     Ok(seen)
 }
 
+/// The front page's runs, for everyone who asks within a moment: each is read whole, and anybody
+/// may ask.
+#[derive(Default)]
+pub(super) struct Recent(Mutex<Option<(Instant, Vec<RunView>)>>);
+
 /// `GET /`.
-pub(super) async fn home(State(front): State<Arc<Front>>) -> Result<Response, Unseen> {
-    Ok(home::render(&recent(&front).await?, &front.links))
+pub(super) async fn home(front: &Front, kept: &Recent) -> Result<Response, Unseen> {
+    let mut kept = kept.0.lock().await;
+    let fresh = kept.take().filter(|(at, _)| at.elapsed() < FRESH);
+    let (_, views) = match fresh {
+        Some(fresh) => kept.insert(fresh),
+        None => kept.insert((Instant::now(), recent(front).await?)),
+    };
+    Ok(home::render(views, &front.links))
 }
 
 /// `GET /runs/{id}`.

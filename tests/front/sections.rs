@@ -197,7 +197,6 @@ async fn a_build_s_page_says_its_turn_and_what_its_evaluation_warned_of() {
     assert_snapshot!(page, @r"
     pegasus: waits for a builder: place 2 of 2 for x86_64-linux
     queued
-    place 2 of 2 for x86_64-linux
     attribute
     nixosConfigurations.pegasus
     derivation

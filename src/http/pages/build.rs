@@ -32,6 +32,7 @@ pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Link
     let title = clean(&host_title(build));
     let check = host_check(build);
     let name = host_name(build);
+    let more = clean(&remark(build));
     let visibility = run.repository.visibility;
     let run_path = links.path(&format!("/runs/{}", run.run.id), visibility);
     let main = html! {
@@ -45,7 +46,7 @@ pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Link
         h1 { (name) ": " (title) }
         p {
             (pill(check))
-            @if build.build.state.ending().is_none() { " " (clean(&remark(build))) }
+            @if build.build.state.ending().is_none() && !title.contains(&more) { " " (more) }
         }
         (facts(run, build, links))
         (failure(&build.build.state))
