@@ -91,7 +91,7 @@ impl Fleet {
             units: Some(Units { restarted: names("nginx.service"), ..Units::default() }),
         };
         let insight = Insight::Changed { base: self.base.clone(), changes: Box::new(changes) };
-        let _ = self.world.store.set_insight(&wanted[0], &insight, NOW).await.unwrap();
+        let _ = self.world.store.set_insights(&[(&wanted[0], insight)], NOW).await.unwrap();
     }
 
     fn build(&self, name: &str) -> &BuildId {
