@@ -114,7 +114,7 @@ fn vanished(builds: &[Planned], policy: &Policy, base: &[String]) -> Option<Prob
         .collect();
     (!gone.is_empty()).then(|| Problem {
         headline: format!("required hosts that vanished: {}", gone.join(", ")),
-        detail: "The commit before this one had them and required them. If they are gone on \
+        detail: "The base commit had them and required them. If they are gone on \
                  purpose, add them to build.exclude in the same change."
             .to_owned(),
         place: None,

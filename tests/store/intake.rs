@@ -1,9 +1,10 @@
 //! Deliveries are kept once, before anything is made of them.
 use fleetcheck::domain::Timestamp;
-use fleetcheck::store::Body;
+use fleetcheck::domain::id::RepositoryId;
 use fleetcheck::store::decide::Decided;
 use fleetcheck::store::deliveries::DeliveryState;
 use fleetcheck::store::intake::{Accepted, Arrival, NewDelivery};
+use fleetcheck::store::{Body, Event};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{NOW, delivery};
@@ -110,6 +111,36 @@ contract! {
         }
         let record = world.store.delivery(&old.guid).await.unwrap().unwrap();
         assert_eq!((record.state, record.note.as_deref()), (DeliveryState::Ignored, Some("no")));
+    }
+
+    async fn what_was_decided_is_decided_anew_when_another_delivery_says_more(world) {
+        let (first, second) = (delivery(), NewDelivery { received_at: NOW.plus(1), ..delivery() });
+        let elsewhere = NewDelivery { repository: Some(RepositoryId(9)), ..delivery() };
+        let other = NewDelivery { event: "pull_request".into(), ..delivery() };
+        let all = vec![first.clone(), second.clone(), elsewhere, other];
+        world.store.accept(all).await.unwrap();
+        let told = async |since, limit| {
+            let of = first.repository.unwrap();
+            let told = world.store.told_since(of, &first.event, since, limit).await.unwrap();
+            told.into_iter().map(|it| it.guid).collect::<Vec<_>>()
+        };
+        assert_eq!(told(NOW, 9).await, [second.guid.clone(), first.guid.clone()]);
+        assert_eq!(told(NOW, 1).await, std::slice::from_ref(&second.guid), "the newest");
+        let ignore = Decided::Ignore { note: "older".into() };
+        let _ = world.store.decide(&first.guid, ignore, NOW.plus(5)).await.unwrap();
+        assert_eq!(told(NOW.plus(1), 9).await.len(), 2, "whatever was decided");
+        assert_eq!(told(NOW.plus(2), 9).await, std::slice::from_ref(&first.guid));
+
+        let note = "older than another".to_owned();
+        let again = Decided::Reconsider { delivery: first.guid.clone(), note };
+        let moved = world.store.decide(&second.guid, again, NOW.plus(6)).await.unwrap();
+        assert!(moved.has(Event::DeliveryWaiting));
+        let record = async |it: &NewDelivery| world.store.delivery(&it.guid).await.unwrap().unwrap();
+        let found = record(&second).await;
+        assert_eq!(found.note.as_deref(), Some("older than another"));
+        assert_eq!(found.state, DeliveryState::Ignored);
+        let found = record(&first).await;
+        assert_eq!((found.state, found.note), (DeliveryState::Received, None));
     }
 
     async fn old_deliveries_are_forgotten_unless_they_wait(world) {
