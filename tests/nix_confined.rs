@@ -109,7 +109,7 @@ async fn a_stranger_s_flake_reaches_nothing_but_its_own_files() {
         let evaluate = |name: &str| {
             let attrs = [attr(name)];
             let (evaluator, flake, stop) = (&lab.evaluator, &flake, &lab.stop);
-            async move { evaluator.evaluate(flake, &attrs, stop).await }
+            async move { evaluator.evaluate(flake, &attrs, stop).await.map_err(|it| it.error) }
         };
         evaluate("packages.x86_64-linux-good.own").await.unwrap();
         for (name, reason) in [
@@ -197,7 +197,7 @@ async fn an_input_that_was_let_in_is_there_and_one_that_is_not_locked_is_named()
         assert_eq!(found[0].derivation, wanted[0].derivation, "{:?}", lab.nix.program());
 
         let flake = lab.confine(&mirror, &commit, &Lock::none()).await.unwrap();
-        let ended = lab.evaluator.evaluate(&flake, &attrs, &lab.stop).await;
+        let ended = lab.evaluator.evaluate(&flake, &attrs, &lab.stop).await.map_err(|it| it.error);
         let Err(EvalError::Flake(failure)) = ended else { panic!("{ended:?}") };
         assert_eq!(
             failure.headline,
@@ -216,7 +216,11 @@ async fn a_stranger_s_mistake_is_told_with_its_file_and_line_like_anybody_s() {
         let flake = lab.evaluator.confine(&reference, untrusted, &lab.stop).await.unwrap();
         for host in ["throws", "missing", "undefined"] {
             let wanted = lab.failure(host).await;
-            let ended = lab.evaluator.evaluate(&flake, &[AttrPath::host(host)], &lab.stop).await;
+            let ended = lab
+                .evaluator
+                .evaluate(&flake, &[AttrPath::host(host)], &lab.stop)
+                .await
+                .map_err(|it| it.error);
             let Err(EvalError::Flake(found)) = ended else { panic!("{host}: {ended:?}") };
             assert_eq!((found.headline, found.place), (wanted.headline, wanted.place), "{host}");
             assert!(found.trace.len() < 30_000, "{host}: {} bytes", found.trace.len());

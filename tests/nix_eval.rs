@@ -114,6 +114,7 @@ async fn a_host_that_eats_memory_is_over_its_limit() {
         let lab = Lab::new(nix, "failing").await;
         let small = evaluator(&lab.nix, |it| it.evaluation_memory = 256 << 20);
         let ended = small.evaluate(&lab.flake, &[AttrPath::host("eats")], &lab.stop).await;
+        let ended = ended.map_err(|it| it.error);
         let Err(EvalError::Limit(failure)) = ended else { panic!("{ended:?}") };
         assert_eq!(
             failure.headline,
@@ -130,6 +131,7 @@ async fn a_host_that_never_ends_is_over_its_limit() {
         let lab = Lab::new(nix, "failing").await;
         let short = evaluator(&lab.nix, |it| it.evaluation_timeout = Duration::from_secs(3));
         let ended = short.evaluate(&lab.flake, &[AttrPath::host("spins")], &lab.stop).await;
+        let ended = ended.map_err(|it| it.error);
         let Err(EvalError::Limit(failure)) = ended else { panic!("{ended:?}") };
         assert!(failure.headline.contains("did not end within 3 seconds"), "{failure:?}");
         assert_eq!(failure.limit.as_deref(), Some("nix.evaluation_timeout"));
@@ -200,7 +202,10 @@ async fn a_flake_in_a_sub_folder_names_its_files_from_the_root() {
         let mirror = mirrors.fetch(&from, &commit, &stop).await.unwrap();
         let flake = mirror.flake(&commit, "nix/fleet");
         let flake = evaluator.pin(&flake, Some(&commit), &stop).await.unwrap();
-        let ended = evaluator.evaluate(&flake, &[AttrPath::host("missing")], &stop).await;
+        let ended = evaluator
+            .evaluate(&flake, &[AttrPath::host("missing")], &stop)
+            .await
+            .map_err(|it| it.error);
         let Err(EvalError::Flake(failure)) = ended else { panic!("{ended:?}") };
         assert_eq!(failure.place.unwrap().path, "nix/fleet/hosts/missing.nix");
 
@@ -229,7 +234,10 @@ async fn a_folder_with_changes_is_evaluated_as_it_is() {
         for (flake, headline, line) in
             [(&clean, "attribute 'foo' missing", 2), (&dirty, "attribute 'bar' missing", 4)]
         {
-            let ended = evaluator.evaluate(flake, &[AttrPath::host("missing")], &stop).await;
+            let ended = evaluator
+                .evaluate(flake, &[AttrPath::host("missing")], &stop)
+                .await
+                .map_err(|it| it.error);
             let Err(EvalError::Flake(failure)) = ended else { panic!("{ended:?}") };
             assert_eq!(failure.headline, headline);
             let path = "hosts/missing.nix".to_owned();

@@ -10,18 +10,18 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::build::Ending;
+use crate::domain::build::{Ending, Warning};
 use crate::domain::id::AttrPath;
 use crate::domain::plan;
 use crate::flow::fault;
-use crate::nix::eval::{EvalError, Evaluated, Evaluator};
+use crate::nix::eval::{EvalError, Evaluated, Evaluator, Unevaluated};
 use crate::nix::flake::Pinned;
 
 /// What became of one attribute.
 #[derive(Debug)]
 pub enum HostOutcome {
     Evaluated(Evaluated),
-    Failed { attr: AttrPath, ending: Ending },
+    Failed { attr: AttrPath, ending: Ending, warnings: Vec<Warning> },
 }
 
 /// One process to run: these attributes, for the so-many-th time because of the weather.
@@ -31,7 +31,7 @@ struct Batch {
     tries: u32,
 }
 
-type Finished = (Batch, Result<Vec<Evaluated>, EvalError>);
+type Finished = (Batch, Result<Vec<Evaluated>, Unevaluated>);
 
 /// The work that is left and the processes that run.
 pub struct Evaluation<'a> {
@@ -80,8 +80,8 @@ impl<'a> Evaluation<'a> {
             }
             let outcomes = match result {
                 Ok(evaluated) => evaluated.into_iter().map(HostOutcome::Evaluated).collect(),
-                Err(EvalError::Cancelled) => return Some(Err(Stopped)),
-                Err(error) => self.failed(batch, error),
+                Err(Unevaluated { error: EvalError::Cancelled, .. }) => return Some(Err(Stopped)),
+                Err(failed) => self.failed(batch, failed),
             };
             if !outcomes.is_empty() {
                 return Some(Ok(outcomes));
@@ -112,14 +112,15 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Splits, tries again, or gives the guilty host its ending.
-    fn failed(&mut self, batch: Batch, error: EvalError) -> Vec<HostOutcome> {
+    fn failed(&mut self, batch: Batch, failed: Unevaluated) -> Vec<HostOutcome> {
+        let Unevaluated { error, warnings } = failed;
         let is_weather = matches!(error, EvalError::Weather(_));
         if is_weather && batch.tries < MOST_TRIES {
             self.todo.push_front(Batch { tries: batch.tries + 1, ..batch });
             return vec![];
         }
         match <[AttrPath; 1]>::try_from(batch.attrs) {
-            Ok([attr]) => vec![HostOutcome::Failed { attr, ending: ending(error) }],
+            Ok([attr]) => vec![HostOutcome::Failed { attr, ending: ending(error), warnings }],
             Err(attrs) => {
                 let parts = plan::split(&attrs);
                 let parts = parts.into_iter().rev().map(|attrs| Batch { attrs, tries: 1 });

@@ -95,10 +95,10 @@ impl Placing {
         let mut rows = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             match outcome {
-                HostOutcome::Failed { attr, ending } => {
+                HostOutcome::Failed { attr, ending, warnings } => {
                     let Some(build) = todo.get(&attr) else { continue };
                     let (build, outcome) = (build.id.clone(), Outcome::Fail(ending));
-                    rows.push(EvaluationOutcome { build, outcome, took: None, warnings: vec![] });
+                    rows.push(EvaluationOutcome { build, outcome, took: None, warnings });
                 }
                 HostOutcome::Evaluated(evaluated) => {
                     let Evaluated { attr, derivation, warnings, elapsed_ms, peak_memory } =

@@ -31,7 +31,8 @@ mod locate;
 mod warnings;
 
 pub use confine::Untrusted;
-pub use failure::EvalError;
+use failure::NoAnswer;
+pub use failure::{EvalError, Unevaluated};
 pub use list::{DEEPEST, MOST};
 
 /// Attributes that one process evaluates at most; [`Evaluator::evaluate`] takes more to several.
@@ -179,7 +180,8 @@ impl Evaluator {
              else map (n: if builtins.isString n then n else [ (builtins.typeOf n) ]) v",
             path(&attr.components()[1..])
         );
-        let Some(answer) = self.apply(flake, attr.output(), &apply, stop).await? else {
+        let answer = self.apply(flake, attr.output(), &apply, stop).await;
+        let Some(answer) = answer.map_err(|it| it.error)? else {
             return Err(EvalError::of_flake(format!("the flake has no output `{attr}`")));
         };
         answer::names(&answer.json, attr)
@@ -193,13 +195,13 @@ impl Evaluator {
     /// afterwards, held by nothing.
     ///
     /// # Errors
-    /// See [`EvalError`].
+    /// See [`EvalError`]; with it comes what Nix warned of, where one was evaluated alone.
     pub async fn evaluate(
         &self,
         flake: &Pinned,
         attrs: &[AttrPath],
         stop: &CancellationToken,
-    ) -> Result<Vec<Evaluated>, EvalError> {
+    ) -> Result<Vec<Evaluated>, Unevaluated> {
         let mut evaluated = Vec::with_capacity(attrs.len());
         let mut rest = attrs;
         while let [first, ..] = rest {
@@ -207,11 +209,21 @@ impl Evaluator {
             if batch == 0 {
                 let name = first.to_string();
                 let name: String = name.chars().take(60).collect();
-                return Err(EvalError::of_flake(format!("the name `{name}…` is too long")));
+                return Err(EvalError::of_flake(format!("the name `{name}…` is too long")).into());
             }
             let (now, later) = rest.split_at(batch);
-            let Some(answer) = self.apply(flake, first.output(), &apply, stop).await? else {
-                return Err(EvalError::of_flake(format!("the flake has no output `{first}`")));
+            let answer = match self.apply(flake, first.output(), &apply, stop).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => {
+                    let what = format!("the flake has no output `{first}`");
+                    return Err(EvalError::of_flake(what).into());
+                }
+                Err(NoAnswer { error, stderr }) => {
+                    let mut warnings = warnings::read(&stderr, flake, 1);
+                    self.located.tell(flake.source.as_ref(), &mut warnings).await;
+                    let warnings = warnings.into_iter().flatten().collect();
+                    return Err(Unevaluated { error, warnings });
+                }
             };
             let share = u64::try_from(batch).unwrap_or(1);
             let elapsed_ms = u64::try_from(answer.elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -239,28 +251,33 @@ impl Evaluator {
         output: &str,
         apply: &str,
         stop: &CancellationToken,
-    ) -> Result<Option<Answer>, EvalError> {
+    ) -> Result<Option<Answer>, NoAnswer> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         if !output.bytes().all(plain) || !output.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let shown: String = output.chars().take(60).collect();
-            return Err(EvalError::of_flake(format!("`{shown}` is not the name of an output")));
+            let what = format!("`{shown}` is not the name of an output");
+            return Err(EvalError::of_flake(what).into());
         }
         let answer = if let Some(confined) = &flake.confined {
             let expression = confined.output(output);
             let args = ["eval", "--json", "--show-trace", "--expr", &expression, "--apply", apply];
-            self.run_with(&args, Rights::Confined(confined), flake, stop).await
+            self.try_to_run(&args, Rights::Confined(confined), flake, stop).await
         } else {
             // Since 2.19; without the dot Nix also looks for `packages.SYSTEM.OUTPUT`, as
             // `nix build` does.
             let dot = if self.version().await? >= (2, 19) { "." } else { "" };
             let installable = format!("{}#{dot}{output}", flake.flake);
             let args = ["eval", "--json", "--show-trace", &installable, "--apply", apply];
-            self.run(&args, flake, stop).await
+            self.try_to_run(&args, Rights::Trusted, flake, stop).await
         };
         match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(EvalError::Flake(failure)) if is_absent(&failure, flake, output) => Ok(None),
-            Err(error) => Err(error),
+            Err(NoAnswer { error: EvalError::Flake(failure), .. })
+                if is_absent(&failure, flake, output) =>
+            {
+                Ok(None)
+            }
+            Err(none) => Err(none),
         }
     }
 
@@ -291,9 +308,19 @@ impl Evaluator {
         flake: &Pinned,
         stop: &CancellationToken,
     ) -> Result<Answer, EvalError> {
+        self.try_to_run(args, rights, flake, stop).await.map_err(|it| it.error)
+    }
+
+    async fn try_to_run(
+        &self,
+        args: &[&str],
+        rights: Rights<'_>,
+        flake: &Pinned,
+        stop: &CancellationToken,
+    ) -> Result<Answer, NoAnswer> {
         let _permit = tokio::select! {
             permit = self.permits.acquire() => permit,
-            () = stop.cancelled() => return Err(EvalError::Cancelled),
+            () = stop.cancelled() => return Err(EvalError::Cancelled.into()),
         };
         for name in ["cache", "config", "data", "state"] {
             let folder = self.home.join(name);
@@ -306,8 +333,11 @@ impl Evaluator {
             Ok(Finished { success: true, stdout, stderr, peak_memory, elapsed, .. }) => {
                 Ok(Answer { json: stdout, stderr, elapsed, peak_memory })
             }
-            Ok(finished) => Err(failure::of_finished(&finished, flake, self.memory)),
-            Err(error) => Err(failure::of_process(error, self.memory, self.timeout)),
+            Ok(finished) => {
+                let error = failure::of_finished(&finished, flake, self.memory);
+                Err(NoAnswer { error, stderr: finished.stderr })
+            }
+            Err(error) => Err(failure::of_process(error, self.memory, self.timeout).into()),
         }
     }
 

@@ -3,7 +3,8 @@ use insta::assert_snapshot;
 
 use crate::world::World;
 use crate::world::fleet::{Host, flake};
-use crate::world::github::From;
+use crate::world::github::{From, Options};
+use crate::world::nix::TestNix;
 
 /// A fleet whose hosts `a` and `b` need one derivation that does not build.
 fn with_broken_dependency(system: &str) -> String {
@@ -185,6 +186,28 @@ async fn a_warning_that_names_no_file_stands_where_its_text_does() {
     world.settled(&sha, &["fleet", "fleet / a", "fleet / b"]).await;
     let gate = world.check(&sha, "fleet");
     assert_eq!(gate.annotations, ["common.nix:3: evaluation warning (2 hosts)"], "{gate:#?}");
+}
+
+#[tokio::test]
+async fn a_host_that_warns_before_it_fails_shows_both() {
+    for nix in TestNix::all() {
+        let mut world = World::with(nix, Options::default()).await;
+        world.start().await;
+        let text = "evaluation warning: `services.foo' in ${toString ./common.nix}:3: was renamed";
+        let fails = format!(r#"builtins.trace "{text}" (throw "gone for good")"#);
+        let hosts = [Host::new("a", &fails), Host::good("b", "1")];
+        let sha = world.push(&hosts, &[("common.nix", "\n\n\n")]).await;
+        world.settled(&sha, &["fleet", "fleet / a", "fleet / b"]).await;
+        let gate = world.check(&sha, "fleet");
+        assert!(gate.title.contains("gone for good"), "{}", gate.title);
+        let warning = "common.nix:3: evaluation warning".to_owned();
+        assert!(gate.annotations.iter().any(|it| it.starts_with(&warning)), "{gate:#?}");
+        let host = world.check(&sha, "fleet / a");
+        assert!(host.text.contains("was renamed"), "{host:#?}");
+        let build = host.details_url.replace("/builds/", "/api/v1/builds/");
+        let json: serde_json::Value = serde_json::from_str(&world.get(&build).await.1).unwrap();
+        assert_eq!(json["warnings"].as_array().map(Vec::len), Some(1), "{json}");
+    }
 }
 
 #[tokio::test]

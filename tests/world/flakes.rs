@@ -60,7 +60,8 @@ impl Lab {
     }
 
     pub async fn evaluate(&self, attrs: &[AttrPath]) -> Result<Vec<Evaluated>, EvalError> {
-        self.evaluator.evaluate(&self.flake, attrs, &self.stop).await
+        let ended = self.evaluator.evaluate(&self.flake, attrs, &self.stop).await;
+        ended.map_err(|it| it.error)
     }
 
     /// How a host that does not evaluate fails.

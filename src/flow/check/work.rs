@@ -180,7 +180,10 @@ impl<'a> Work<'a> {
     ) {
         for outcome in outcomes {
             match outcome {
-                HostOutcome::Failed { attr, ending } => self.end(&attr, ending, 0, events),
+                HostOutcome::Failed { attr, ending, warnings } => {
+                    self.warnings.insert(attr.clone(), warnings);
+                    self.end(&attr, ending, 0, events);
+                }
                 HostOutcome::Evaluated(Evaluated {
                     attr,
                     derivation,

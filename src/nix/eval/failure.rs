@@ -1,7 +1,7 @@
 //! Whose failure an evaluation's is: the flake's, a limit's, the weather's or ours.
 use std::time::Duration;
 
-use crate::domain::build::EvaluationFailure;
+use crate::domain::build::{EvaluationFailure, Warning};
 use crate::domain::id::CommitSha;
 use crate::nix::flake::{Confined, Pinned};
 use crate::nix::process::{Finished, ProcessError};
@@ -27,6 +27,32 @@ pub enum EvalError {
     /// Ours to mend.
     #[error("{0}")]
     Operator(String),
+}
+
+/// Why nothing is known of attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unevaluated {
+    pub error: EvalError,
+    /// What Nix warned of before; of several attributes nobody knows which it is about.
+    pub warnings: Vec<Warning>,
+}
+
+impl From<EvalError> for Unevaluated {
+    fn from(error: EvalError) -> Self {
+        Self { error, warnings: Vec::new() }
+    }
+}
+
+/// A process that failed, and what it said.
+pub(super) struct NoAnswer {
+    pub(super) error: EvalError,
+    pub(super) stderr: Vec<u8>,
+}
+
+impl From<EvalError> for NoAnswer {
+    fn from(error: EvalError) -> Self {
+        Self { error, stderr: Vec::new() }
+    }
 }
 
 const MEMORY: &str = "nix.evaluation_memory";

@@ -331,7 +331,8 @@ impl Lister<'_> {
             }
             apply.push_str(" ]");
             let output = &prefixes[0][0];
-            match self.evaluator.apply(self.flake, output, &apply, self.stop).await? {
+            let answer = self.evaluator.apply(self.flake, output, &apply, self.stop).await;
+            match answer.map_err(|it| it.error)? {
                 Some(answer) => found.extend(answer::parse::<Vec<Found>>(&answer.json)?),
                 None => return Ok(None),
             }
