@@ -30,7 +30,7 @@ pub struct Origin {
 pub struct Wanted {
     pub build: BuildId,
     pub run: RunId,
-    /// To be given back to [`Store::set_insight`].
+    /// To be given back to [`Store::set_insights`].
     pub generation: i64,
     /// How often it could not be told.
     pub tries: u32,
