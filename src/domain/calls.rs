@@ -25,6 +25,8 @@ pub struct RunCalls {
     pub hosts: usize,
     /// Checks, the gate's included, whose ending GitHub does not show.
     pub owed: usize,
+    /// Hosts that are to have a check and have none yet.
+    pub unshown: usize,
     /// Requests so far.
     pub spent: usize,
     /// When the first of them was sent; `None` before.
@@ -62,17 +64,17 @@ impl RunCalls {
     pub fn not_before(&self, due: &DueChecks, now: Timestamp) -> Timestamp {
         let Some(since) = self.since else { return now };
         let endings = due.endings();
+        let served = (endings + due.new).min(MOST_CHECKS);
         // A full request can cost no more later, and nothing comes after the last ones.
-        if due.gate
-            || due.verdict
-            || endings >= MOST_CHECKS
-            || (endings > 0 && endings >= self.owed)
+        if due.gate || due.verdict || served == MOST_CHECKS || (endings > 0 && endings >= self.owed)
         {
             return now;
         }
         let allowed = WITHOUT_HOSTS + 2 * self.hosts.div_ceil(MOST_CHECKS);
-        // The last status is a request of its own.
-        let still = self.owed.saturating_sub(endings).div_ceil(MOST_CHECKS) + 1;
+        // Whoever has no check yet may be shown before the end; the last status is a request of its own.
+        let still = self.owed.saturating_sub(endings).div_ceil(MOST_CHECKS)
+            + self.unshown.saturating_sub(served).div_ceil(MOST_CHECKS)
+            + 1;
         let missing = (self.spent + 1 + still).saturating_sub(allowed);
         let at = since.plus(i64::try_from(missing).unwrap_or(i64::MAX).saturating_mul(PROGRESS_MS));
         if endings == 0 && due.new == 0 {
@@ -100,7 +102,7 @@ mod tests {
     const START: Timestamp = Timestamp(1_000_000);
 
     fn calls(hosts: usize, owed: usize, spent: usize) -> RunCalls {
-        RunCalls { hosts, owed, spent, since: Some(START), progress_at: None }
+        RunCalls { hosts, owed, unshown: 0, spent, since: Some(START), progress_at: None }
     }
 
     fn finals(finals: usize) -> DueChecks {
@@ -131,7 +133,16 @@ mod tests {
     }
 
     #[test]
+    fn what_hosts_without_a_check_will_need_is_not_spent_on_others() {
+        let fresh = RunCalls { unshown: 499, ..calls(500, 500, 3) };
+        assert_eq!(waits(fresh, finals(1)), 15);
+        assert_eq!(waits(RunCalls { unshown: 0, ..fresh }, finals(1)), 0);
+    }
+
+    #[test]
     fn a_full_request_never_waits() {
+        let new = DueChecks { new: 24, ..finals(1) };
+        assert_eq!(waits(RunCalls { unshown: 499, ..calls(500, 501, 40) }, new), 0);
         assert_eq!(waits(calls(500, 400, 99), finals(25)), 0);
         assert_eq!(waits(calls(500, 400, 60), finals(24)), 15 * (60 + 1 + 16 + 1 - 44));
     }
@@ -199,19 +210,18 @@ mod tests {
         end_shown: bool,
     }
 
-    /// Plays a run in steps of half a second: a host is there every `gap` and ends after `lasts`,
-    /// both in seconds. Gives the requests, how long it took in seconds, and after how many
+    /// Plays a run in steps of 50 ms: when each host is there, and when it ends, in milliseconds
+    /// from the start. Gives the requests, how long it took in seconds, and after how many
     /// milliseconds a new host was shown at the latest.
-    fn played(hosts: usize, gap: i64, lasts: i64) -> (usize, usize, i64) {
+    fn played(hosts: usize, times: impl Fn(i64) -> (i64, i64)) -> (usize, usize, i64) {
         let mut all: Vec<Played> = (0..hosts)
-            .map(|it| i64::try_from(it).unwrap() * gap * 1000)
-            .map(|new_at| (new_at, new_at + lasts * 1000))
+            .map(|it| times(i64::try_from(it).unwrap()))
             .map(|(new_at, ended_at)| Played { new_at, ended_at, shown: false, end_shown: false })
             .collect();
         // The gate and the status.
         let (mut spent, mut progress_at, mut latest) = (2, None, 0);
-        for half in 1.. {
-            let at = half * 500;
+        for step in 1.. {
+            let at = step * 50;
             let now = START.plus(at);
             let ended = all.iter().filter(|it| it.ended_at <= at && !it.end_shown);
             let new = all.iter().filter(|it| it.new_at <= at && at < it.ended_at && !it.shown);
@@ -226,7 +236,8 @@ mod tests {
                 ..DueChecks::default()
             };
             let owed = all.iter().filter(|it| !it.end_shown).count() + 1;
-            let run = RunCalls { hosts, owed, spent, since: Some(START), progress_at };
+            let unshown = all.iter().filter(|it| !it.shown && !it.end_shown).count();
+            let run = RunCalls { hosts, owed, unshown, spent, since: Some(START), progress_at };
             if run.not_before(&due, now) > now {
                 continue;
             }
@@ -237,7 +248,8 @@ mod tests {
                 room -= 1;
                 it.end_shown = true;
             }
-            for it in all.iter_mut().filter(|it| it.new_at <= at && !it.shown).take(room) {
+            let is_new = |it: &Played| it.new_at <= at && at < it.ended_at && !it.shown;
+            for it in all.iter_mut().filter(|it| is_new(it)).take(room) {
                 it.shown = true;
                 latest = latest.max(at - it.new_at);
             }
@@ -256,12 +268,26 @@ mod tests {
         for hosts in [1, 2, 10, 25, 26, 60] {
             for gap in [0, 1, 4, 10, 40] {
                 for lasts in [0, 1, 5, 20, 90] {
-                    let (spent, seconds, latest) = played(hosts, gap, lasts);
+                    let times = |it: i64| (it * gap * 1000, (it * gap + lasts) * 1000);
+                    let (spent, seconds, latest) = played(hosts, times);
                     let most = WITHOUT_HOSTS + 2 * hosts.div_ceil(MOST_CHECKS) + seconds / 15;
                     let what = format!("{hosts} hosts, one every {gap} s, each for {lasts} s");
                     assert!(spent <= most, "{what}: {spent} of {most}");
                     assert!(latest <= PROGRESS_MS, "{what}: after {latest} ms");
                 }
+            }
+        }
+    }
+
+    /// All are listed at once, have no check for two seconds, and end one after another.
+    #[test]
+    fn hosts_that_end_one_by_one_cost_no_more_than_those_that_end_together() {
+        for hosts in [10, 60, 100, 500] {
+            for gap in [0, 20, 50, 200, 1_000, 5_000] {
+                let (spent, seconds, latest) = played(hosts, |it| (2_000, it * gap));
+                let most = WITHOUT_HOSTS + 2 * hosts.div_ceil(MOST_CHECKS) + seconds / 15;
+                assert!(spent <= most, "{hosts} hosts, {gap} ms apart: {spent} of {most}");
+                assert!(latest <= PROGRESS_MS, "{hosts} hosts, {gap} ms apart: {latest} ms");
             }
         }
     }

@@ -159,6 +159,7 @@ impl Writer {
         let calls = RunCalls {
             hosts: due.reports.hosts - due.reports.passed_over,
             owed: due.reports.owed,
+            unshown: due.reports.hosts - due.reports.passed_over - due.reports.shown,
             spent: spent.map_or(0, |it| it.requests),
             since: spent.map(|it| it.since),
             progress_at: spent.and_then(|it| it.progress_at),
