@@ -1,4 +1,6 @@
 //! What is known of the commit that a run is compared with, and whom a run's answers concern.
+use std::collections::BTreeMap;
+
 use sqlx::AnyConnection;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -40,7 +42,36 @@ pub(super) async fn against(tx: &mut AnyConnection, run: &Run) -> Result<Against
     Ok(Against { existing, base })
 }
 
+/// How many commits in a row may have been superseded before their hosts were listed.
+const MOST_UNLISTED: usize = 50;
+
 async fn base(tx: &mut AnyConnection, run: &Run, sha: &CommitSha) -> Result<Base> {
+    let mut unknown = Base { sha: sha.clone(), tested: Tested::Not, hosts: [].into() };
+    let mut at = sha.clone();
+    for _ in 0..MOST_UNLISTED {
+        let Some(of_base) = run_of_commit(tx, run, &at).await? else { break };
+        let found =
+            sqlx::query(concat!("SELECT ", build_columns!(), " FROM build b WHERE b.run_id = $1"))
+                .bind(of_base.id.as_str())
+                .fetch_all(&mut *tx)
+                .await?;
+        let hosts: BTreeMap<AttrPath, BaseHost> = found.iter().map(host).collect::<Result<_>>()?;
+        let tested = tested(&of_base);
+        // A push that was superseded at once never said which hosts it has. What it took away must be
+        // noticed all the same: by what its successor is compared with.
+        match (tested, of_base.base) {
+            (Tested::Partly, Some(before)) if hosts.is_empty() => {
+                unknown.tested = Tested::Partly;
+                at = before;
+            }
+            (tested, _) => return Ok(Base { sha: at, tested, hosts }),
+        }
+    }
+    Ok(unknown)
+}
+
+/// The run that tells about a commit.
+async fn run_of_commit(tx: &mut AnyConnection, run: &Run, sha: &CommitSha) -> Result<Option<Run>> {
     let found = sqlx::query(concat!(
         "SELECT ",
         run_columns!(),
@@ -50,19 +81,10 @@ async fn base(tx: &mut AnyConnection, run: &Run, sha: &CommitSha) -> Result<Base
     .bind(run.repository.0)
     .bind(sha.as_str())
     .bind(run.id.as_str())
-    .fetch_all(&mut *tx)
+    .fetch_all(tx)
     .await?;
     let runs: Vec<Run> = found.iter().map(rows::run).collect::<Result<_>>()?;
-    let Some(of_base) = runs.into_iter().filter(is_of_the_commit).max_by_key(worth) else {
-        return Ok(Base { sha: sha.clone(), tested: Tested::Not, hosts: [].into() });
-    };
-    let found =
-        sqlx::query(concat!("SELECT ", build_columns!(), " FROM build b WHERE b.run_id = $1"))
-            .bind(of_base.id.as_str())
-            .fetch_all(tx)
-            .await?;
-    let hosts = found.iter().map(host).collect::<Result<_>>()?;
-    Ok(Base { sha: sha.clone(), tested: tested(&of_base), hosts })
+    Ok(runs.into_iter().filter(is_of_the_commit).max_by_key(worth))
 }
 
 /// A stranger's run is evaluated within other limits, and one of a merge tests another tree.

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 
 use crate::world::World;
 use crate::world::fleet::{Host, flake};
-use crate::world::github::From;
+use crate::world::github::{Fault, From, Operation};
 
 async fn pushed(hosts: &[Host], policy: &str, names: &[&str]) -> (World, String) {
     let mut world = World::new().await;
@@ -79,6 +79,27 @@ async fn the_required_hosts_can_come_from_the_flake_itself() {
     let check = world.check(&sha, "fleet");
     assert_eq!(check.conclusion.as_deref(), Some("failure"));
     assert_snapshot!(check.title, @"the flake does not evaluate: gate.required_from: the flake has no output `tiers.tier1`");
+}
+
+#[tokio::test]
+async fn a_host_that_a_superseded_push_took_away_is_missed_by_the_next() {
+    let mut world = World::new().await;
+    world.start().await;
+    let base = world.push(&[Host::good("orion", "1"), Host::good("viper", "1")], &[]).await;
+    world.settled(&base, &["fleet", "fleet / orion", "fleet / viper"]).await;
+    // Its hosts are never listed: it is superseded while it waits to be fetched again.
+    world.github.fail_next(Operation::Git, Fault::Status(503), 1);
+    let took_away = world.push(&[Host::good("orion", "2")], &[]).await;
+    world
+        .wait("it could not be fetched", |github| {
+            github.calls().iter().any(|it| it.operation == Operation::Git && it.status == 503)
+        })
+        .await;
+    let next = world.push(&[Host::good("orion", "3")], &[]).await;
+    world.settled(&next, &["fleet", "fleet / orion"]).await;
+    assert_eq!(world.check(&took_away, "fleet").conclusion.as_deref(), Some("cancelled"));
+    assert_eq!(world.check(&next, "fleet").title, "required hosts that vanished: viper");
+    assert_eq!(world.check(&next, "fleet").conclusion.as_deref(), Some("failure"));
 }
 
 #[tokio::test]

@@ -63,6 +63,31 @@ fn is_ended(state: &RunState, verdict: &Verdict) -> bool {
 }
 
 contract! {
+    async fn a_base_that_never_listed_its_hosts_is_passed_over_for_its_own(world) {
+        let (first, _) = under_way(&world, "a1", "raider").await;
+        let mut superseded = run("b2", "main");
+        superseded.base = Some(sha("a1"));
+        let base = superseded.id.clone();
+        let start = |run, supersede| Decided::Start { repository: repository(), run, supersede };
+        let _ = world.decide(start(superseded, vec![first])).await;
+        let mut next = run("c3", "main");
+        next.base = Some(sha("b2"));
+        let id = next.id.clone();
+        let _ = world.decide(start(next, vec![base])).await;
+        let found = world.run(&id).await.against.base.unwrap();
+        assert_eq!((&found.sha, found.tested), (&sha("a1"), Tested::Partly));
+        assert_eq!(found.hosts.keys().collect::<Vec<_>>(), [&AttrPath::host("raider")]);
+        // Where none of them ever listed anything, nothing is known of the nearest.
+        let mut alone = run("d4", "topic");
+        alone.base = Some(sha("e5"));
+        let id = alone.id.clone();
+        let _ = world.decide(start(alone, vec![])).await;
+        let found = world.run(&id).await.against.base.unwrap();
+        assert_eq!((found.sha, found.tested), (sha("e5"), Tested::Not));
+    }
+}
+
+contract! {
     async fn a_run_is_judged_when_the_base_commit_s_answer_arrives(world) {
         let (_, attempt) = under_way(&world, "a1", "raider").await;
         let (head, claim) = on_base(&world, "b2", "a1").await;
