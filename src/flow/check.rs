@@ -126,7 +126,7 @@ pub async fn check(
         builders: request.builders.iter().map(capability).collect(),
     };
     let (pinned, policy) = source::pin(&tools.evaluator, &request.flake, &stop).await?;
-    let planned = tools.plan(&pinned, &policy, &[], &stop).await;
+    let planned = tools.plan((&pinned, None), &policy, &[], &stop).await;
     let mut plan = planned.map_err(|error| of_flake(&request.flake, error))?;
     if !request.hosts.is_empty() {
         keep_only(&mut plan, &request.hosts)?;

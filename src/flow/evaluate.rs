@@ -40,6 +40,9 @@ pub struct Tools {
     pub builders: Vec<Capability>,
 }
 
+/// What a flake has of what the policy wants.
+pub(super) type Listed = Result<Vec<AttrPath>, EvalError>;
+
 /// One lane: evaluates a run at a time. Processes are limited across lanes by the evaluator.
 pub struct Evaluate {
     shared: Arc<Shared>,
@@ -98,7 +101,7 @@ impl Evaluate {
         let store = &self.shared.store;
         let mut facts = store.run_facts(claim).await?;
         let (commits, evaluator) = (&self.commits, &self.tools.evaluator);
-        let Subject { policy, flake: pinned, mirror: _held, merge, skip } =
+        let Subject { policy, flake: pinned, mirror: _held, merge, listed, skip } =
             Finder { commits, evaluator, stop }.find(&facts).await?;
         let tested = (merge.as_ref(), pinned.source.clone());
         let origin = insight::origin(&self.commits, &facts, tested, stop).await?;
@@ -115,7 +118,8 @@ impl Evaluate {
             facts = store.run_facts(claim).await?;
         }
         self.placing.hold_sources(&pinned).await?;
-        let plan = self.tools.plan(&pinned, &policy, &facts.base_required(), stop).await;
+        let of = (&pinned, listed);
+        let plan = self.tools.plan(of, &policy, &facts.base_required(), stop).await;
         if let Some(by) = skip {
             return self.skip(claim, plan, by).await;
         }
@@ -240,16 +244,19 @@ impl Evaluate {
 }
 
 impl Tools {
-    /// Lists what the flake has of what the policy wants, and plans its builds.
+    /// Lists what the flake has of what the policy wants, unless that is known, and plans its builds.
     pub async fn plan(
         &self,
-        flake: &Pinned,
+        (flake, listed): (&Pinned, Option<Listed>),
         policy: &Policy,
         base: &[String],
         stop: &CancellationToken,
     ) -> Result<Plan, EvalError> {
-        let build = &policy.build;
-        let listed = self.evaluator.list(flake, &build.outputs, &build.exclude, stop).await?;
+        let (outputs, exclude) = (&policy.build.outputs, &policy.build.exclude);
+        let listed = match listed {
+            Some(listed) => listed,
+            None => self.evaluator.list(flake, outputs, exclude, stop).await,
+        }?;
         let required = match &policy.gate.required_from {
             Some(attr) => {
                 let names = self.evaluator.names(flake, attr, stop).await;

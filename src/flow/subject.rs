@@ -7,10 +7,10 @@ use crate::domain::policy::{Policy, PullRequests};
 use crate::domain::run::{Merge, Reason, Skip, Trust};
 use crate::domain::skip;
 use crate::domain::verdict::Problem;
-use crate::flow::evaluate::Interrupted;
+use crate::flow::evaluate::{Interrupted, Listed};
 use crate::flow::source::{self, Commits, SourceError};
-use crate::nix::eval::{Evaluator, Untrusted};
-use crate::nix::flake::Pinned;
+use crate::nix::eval::{EvalError, Evaluator, Untrusted};
+use crate::nix::flake::{FlakeRef, Pinned};
 use crate::nix::git::{Merged, Mirror};
 use crate::store::facts::RunFacts;
 
@@ -22,6 +22,8 @@ pub(super) struct Subject {
     pub(super) mirror: Mirror,
     /// What is tested in the place of the run's commit.
     pub(super) merge: Option<Merge>,
+    /// What its flake has of what the policy wants, where that could be found out in the meantime.
+    pub(super) listed: Option<Listed>,
     /// The words of the commit's message that ask not to build it, where they count.
     pub(super) skip: Option<&'static str>,
 }
@@ -57,15 +59,34 @@ impl Finder<'_> {
         }
         let commit = merge.as_ref().map_or(&run.sha, |it| &it.commit);
         let dir = &policy.build.flake;
-        let reference = mirror.flake(commit, dir);
-        let flake = match run.trust {
-            Trust::Trusted => self.evaluator.pin(&reference, Some(commit), self.stop).await?,
+        let (flake, listed) = match run.trust {
+            Trust::Trusted => {
+                self.pin_and_list(&mirror.flake(commit, dir), commit, &policy).await?
+            }
             Trust::Untrusted => {
                 let base = merge.as_ref().map(|it| &it.base).or(run.base.as_ref());
-                self.confine(facts, &mirror, (commit, dir), base).await?
+                (self.confine(facts, &mirror, (commit, dir), base).await?, None)
             }
         };
-        Ok(Subject { policy, flake, mirror, merge, skip })
+        Ok(Subject { policy, flake, mirror, merge, listed, skip })
+    }
+
+    /// A commit is the same whoever looks, so that listing it need not wait until it is pinned. A flake
+    /// that cannot be listed is listed again: where its error is, only the pinned flake can tell.
+    async fn pin_and_list(
+        &self,
+        reference: &FlakeRef,
+        commit: &CommitSha,
+        policy: &Policy,
+    ) -> Result<(Pinned, Option<Listed>), EvalError> {
+        let ahead = Pinned::of_commit(reference.clone(), commit.clone());
+        let (outputs, exclude) = (&policy.build.outputs, &policy.build.exclude);
+        let listed = self.evaluator.list(&ahead, outputs, exclude, self.stop);
+        let pinned = self.evaluator.pin(reference, Some(commit), self.stop);
+        tokio::try_join!(pinned, async {
+            let listed = listed.await;
+            Ok(Some(listed).filter(|it| !matches!(it, Err(EvalError::Flake(_)))))
+        })
     }
 
     /// A pull request's head, merged into the base branch as it is now.

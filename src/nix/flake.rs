@@ -48,6 +48,16 @@ pub struct Confined {
     pub held: Vec<StorePath>,
 }
 
+impl Pinned {
+    /// A flake of which the commit alone is known, which says everything about its evaluation and
+    /// nothing of where its files are.
+    #[must_use]
+    pub fn of_commit(flake: FlakeRef, commit: CommitSha) -> Self {
+        let revision = Some(commit);
+        Self { flake, revision, source: None, folder: None, dir: None, confined: None }
+    }
+}
+
 impl FlakeRef {
     /// What a person typed.
     ///
