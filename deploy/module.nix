@@ -48,7 +48,7 @@ let
     exec ${pkgs.systemd}/bin/systemd-run --pipe --wait --collect --quiet \
       --unit=fleetcheck-doctor -p User=fleetcheck -p StateDirectory=fleetcheck \
       ${lib.concatMapStringsSep " " (it: "-p LoadCredential=${lib.escapeShellArg it}") credentials} \
-      -E PATH=${lib.makeBinPath [ cfg.nixPackage pkgs.git ]} \
+      -E PATH=${lib.makeBinPath [ cfg.nixPackage pkgs.git pkgs.openssh ]} \
       ${pkgs.runtimeShell} -c '
         export FLEETCHECK__GITHUB__PRIVATE_KEY_FILE="$CREDENTIALS_DIRECTORY/github-app.pem"
         export FLEETCHECK__GITHUB__WEBHOOK_SECRET_FILES="${
@@ -123,6 +123,7 @@ in
       path = [
         cfg.nixPackage
         pkgs.git
+        pkgs.openssh
       ];
       # A home of its own: no netrc, no ssh keys, no trusted settings of a person.
       environment = {

@@ -25,6 +25,14 @@
 //! row, and a wakeup ([`flow::shared::Wakeups`]) says no more than "look". [`flow::check`] is the
 //! same engine at a terminal, without GitHub and without a store.
 //!
+//! Several instances may share a store in `PostgreSQL`, each with its [`app::roles`]: a wakeup then
+//! also travels from one to the others, as a notice that may be lost. A derivation is in the Nix
+//! store of the instance that evaluated it, its home, and goes to builders from there alone; what
+//! waits with an instance that is gone, or that has no builder for it while another has, is
+//! evaluated again elsewhere ([`store::homes`]). A builder with a `store` is one machine, whichever
+//! instances have it: they share its slots. One without is its instance's own. What has no claim of
+//! its own is done by one instance at a time, by a lease ([`flow::alone`]).
+//!
 //! # Layers
 //!
 //! ```text

@@ -14,8 +14,14 @@ pub const EVALUATION_SECONDS: &str = "fleetcheck_evaluation_seconds";
 pub const EVALUATION_BYTES: &str = "fleetcheck_evaluation_peak_bytes";
 /// Histogram of the seconds from a build's first start to its ending, by `result`.
 pub const BUILD_SECONDS: &str = "fleetcheck_build_seconds";
+/// Counter of hosts that passed with a derivation that had failed before.
+pub const FLAKY: &str = "fleetcheck_flaky_builds_total";
 /// Gauge of slots in which something is built, by `builder`.
 pub const BUSY_SLOTS: &str = "fleetcheck_busy_slots";
+/// Gauge, 1 while a builder takes work by itself, by `builder`.
+pub const BUILDER_READY: &str = "fleetcheck_builder_ready";
+/// Gauge of the bytes that are free on the disk of a builder's store, by `builder`.
+pub const BUILDER_FREE: &str = "fleetcheck_builder_free_bytes";
 /// Counter of calls to GitHub, by `call` and `result`.
 pub const GITHUB_CALLS: &str = "fleetcheck_github_calls_total";
 /// Gauge of the calls that GitHub still allows this hour, by `installation`.
@@ -97,6 +103,8 @@ fn describe() {
     describe_histogram!(EVALUATION_BYTES, Unit::Bytes, "Most memory held to evaluate one host.");
     describe_histogram!(BUILD_SECONDS, Unit::Seconds, "Time to build one host.");
     describe_gauge!(BUSY_SLOTS, "Slots in which something is built.");
+    describe_gauge!(BUILDER_READY, "Whether a builder is there and takes work.");
+    describe_gauge!(BUILDER_FREE, Unit::Bytes, "Free on the disk of a builder's store.");
     describe_counter!(GITHUB_CALLS, "Calls to GitHub.");
     describe_gauge!(GITHUB_CALLS_LEFT, "Calls that GitHub still allows this hour.");
     describe_counter!(MISSED, "Deliveries that did not reach us.");

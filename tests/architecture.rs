@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Where tasks may be spawned: whoever spawns owns what it spawned and waits for its end.
-const SPAWNERS: &[&str] = &["src/app.rs", "src/flow/"];
+const SPAWNERS: &[&str] = &["src/app.rs", "src/app/", "src/flow/"];
 
 /// Where processes may be started.
 const PROCESS_STARTERS: &[&str] = &["src/nix/"];

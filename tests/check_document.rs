@@ -55,18 +55,19 @@ fn endings() -> Vec<Option<Ending>> {
     vec![
         None,
         Some(Ending::Reused),
-        Some(Ending::Built { seconds: 1 }),
+        Some(Ending::Built { seconds: 1, without: vec![] }),
         Some(Ending::Superseded { by: "1".repeat(40).parse().unwrap() }),
         Some(Ending::EvaluationFailed(EvaluationFailure {
             headline: "it throws".into(),
             trace: "error: it throws".into(),
             place: Some(SourcePlace { path: "hosts/a.nix".into(), line: 3 }),
-            limit: Some("nix.evaluation_memory".into()),
+            limit: Some("nix.memory".into()),
         })),
         Some(Ending::BuildFailed(BuildFailure {
             derivation: DRV.parse().unwrap(),
             headline: "builder failed with exit code 3".into(),
             log_tail: vec!["boom".into()],
+            before: None,
         })),
         Some(Ending::TimedOut(TimedOut {
             setting: "nix.build_timeout".into(),

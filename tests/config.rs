@@ -23,10 +23,10 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// `@` stands for this folder.
+    /// `@/` stands for this folder's.
     fn write(&self, settings: &str) -> PathBuf {
         let file = self.path("fleetcheck.toml");
-        fs::write(&file, settings.replace('@', self.0.path().to_str().unwrap())).unwrap();
+        fs::write(&file, settings.replace("@/", &format!("{}/", self.0.path().display()))).unwrap();
         file
     }
 
@@ -73,10 +73,14 @@ fn a_short_file_gets_the_documented_defaults() {
     assert_eq!(config.store.directory, Path::new("/var/lib/fleetcheck"));
     assert_eq!(config.nix.program, Path::new("nix"));
     assert_eq!(config.nix.evaluations, 2);
+    assert!(config.nix.memory >= 1 << 20, "70% of this machine's");
     assert_eq!(config.nix.evaluation_memory, 6 << 30);
     assert_eq!(config.nix.evaluation_timeout, Duration::from_mins(15));
     assert_eq!(config.nix.build_timeout, Duration::from_hours(2));
     assert_eq!(config.nix.silence_timeout, Duration::from_mins(20));
+    assert_eq!(config.nix.retries, 3);
+    assert_eq!(config.nix.failure_memory, Duration::from_hours(1));
+    assert_eq!(config.nix.unplaceable_after, Duration::from_hours(24));
     let [builder] = config.builders.as_slice() else { panic!("one builder: this machine") };
     assert_eq!((builder.name.as_str(), builder.slots), ("local", 2));
     assert!(builder.systems[0].contains('-'));
@@ -150,9 +154,11 @@ name = "a b"
 systems = ["x86_64"]
 [[builder]]
 name = "far"
-store = "ssh-ng://root@far"
+store = "ssh://root@far"
+ssh_options = ["-o Port=22"]
 systems = ["aarch64-linux"]
 slots = 257
+min_free = 5
 [[builder]]
 name = "far"
 [bulder]

@@ -19,7 +19,7 @@ use fleetcheck::nix::flake::Pinned;
 use fleetcheck::nix::git::{Mirror, Mirrors};
 use tokio_util::sync::CancellationToken;
 
-use crate::flakes::{Lab, attr, evaluator};
+use crate::flakes::{Lab, SHARE, attr, evaluator};
 use crate::forge::{Forge, Repository, TOKEN, git, source};
 use crate::nix::TestNix;
 
@@ -109,7 +109,7 @@ async fn a_stranger_s_flake_reaches_nothing_but_its_own_files() {
         let evaluate = |name: &str| {
             let attrs = [attr(name)];
             let (evaluator, flake, stop) = (&lab.evaluator, &flake, &lab.stop);
-            async move { evaluator.evaluate(flake, &attrs, stop).await.map_err(|it| it.error) }
+            async move { evaluator.evaluate(flake, &attrs, SHARE, stop).await.map_err(|it| it.error) }
         };
         evaluate("packages.x86_64-linux-good.own").await.unwrap();
         for (name, reason) in [
@@ -147,7 +147,7 @@ async fn a_confined_flake_gives_the_derivation_that_nix_build_gives() {
         let untrusted = Untrusted { commit: &lab.commit, dir: "nix", lock: &lock, inputs: &[] };
         let reference = lab.mirror.flake(&lab.commit, "nix");
         let flake = lab.evaluator.confine(&reference, untrusted, &lab.stop).await.unwrap();
-        let found = lab.evaluator.evaluate(&flake, &hosts, &lab.stop).await.unwrap();
+        let found = lab.evaluator.evaluate(&flake, &hosts, SHARE, &lab.stop).await.unwrap();
         assert_eq!(found[0].derivation, wanted[0].derivation, "{:?}", lab.nix.program());
         let list = async |output: &str| {
             let outputs = [flakes::pattern(output)];
@@ -190,14 +190,15 @@ async fn an_input_that_was_let_in_is_there_and_one_that_is_not_locked_is_named()
         let mirror = lab.mirrors.fetch(&from, &commit, &lab.stop).await.unwrap();
         let flake = lab.confine(&mirror, &commit, &lock).await.unwrap();
         let attrs = [attr("packages.x86_64-linux.x")];
-        let found = lab.evaluator.evaluate(&flake, &attrs, &lab.stop).await.unwrap();
+        let found = lab.evaluator.evaluate(&flake, &attrs, SHARE, &lab.stop).await.unwrap();
         let reference = mirror.flake(&commit, "");
         let pinned = lab.evaluator.pin(&reference, Some(&commit), &lab.stop).await.unwrap();
-        let wanted = lab.evaluator.evaluate(&pinned, &attrs, &lab.stop).await.unwrap();
+        let wanted = lab.evaluator.evaluate(&pinned, &attrs, SHARE, &lab.stop).await.unwrap();
         assert_eq!(found[0].derivation, wanted[0].derivation, "{:?}", lab.nix.program());
 
         let flake = lab.confine(&mirror, &commit, &Lock::none()).await.unwrap();
-        let ended = lab.evaluator.evaluate(&flake, &attrs, &lab.stop).await.map_err(|it| it.error);
+        let ended =
+            lab.evaluator.evaluate(&flake, &attrs, SHARE, &lab.stop).await.map_err(|it| it.error);
         let Err(EvalError::Flake(failure)) = ended else { panic!("{ended:?}") };
         assert_eq!(
             failure.headline,
@@ -218,7 +219,7 @@ async fn a_stranger_s_mistake_is_told_with_its_file_and_line_like_anybody_s() {
             let wanted = lab.failure(host).await;
             let ended = lab
                 .evaluator
-                .evaluate(&flake, &[AttrPath::host(host)], &lab.stop)
+                .evaluate(&flake, &[AttrPath::host(host)], SHARE, &lab.stop)
                 .await
                 .map_err(|it| it.error);
             let Err(EvalError::Flake(found)) = ended else { panic!("{host}: {ended:?}") };
@@ -277,7 +278,7 @@ async fn a_public_input_is_fetched_without_any_of_our_secrets() {
         let reference = mirror.flake(&commit, "");
         let flake = lab.evaluator.confine(&reference, untrusted, &lab.stop).await.unwrap();
         let attrs = [attr("packages.x86_64-linux.x")];
-        lab.evaluator.evaluate(&flake, &attrs, &lab.stop).await.unwrap();
+        lab.evaluator.evaluate(&flake, &attrs, SHARE, &lab.stop).await.unwrap();
         assert_eq!(*seen.lock().unwrap(), [false], "{:?}", lab.nix.program());
     }
 }

@@ -18,7 +18,7 @@ use fleetcheck::nix::flake::FlakeRef;
 use fleetcheck::nix::git::Mirrors;
 use tokio_util::sync::CancellationToken;
 
-use crate::flakes::{Lab, evaluator};
+use crate::flakes::{Lab, SHARE, evaluator};
 use crate::forge::{Forge, TOKEN, git, source};
 use crate::nix::TestNix;
 
@@ -56,7 +56,7 @@ async fn what_is_evaluated_is_what_nix_build_gives_at_that_commit() {
         let flake = mirror.flake(&lab.commit, "nix");
         let flake = lab.evaluator.pin(&flake, Some(&lab.commit), &lab.stop).await.unwrap();
         let hosts = [AttrPath::host("raider")];
-        let elsewhere = lab.evaluator.evaluate(&flake, &hosts, &lab.stop).await.unwrap();
+        let elsewhere = lab.evaluator.evaluate(&flake, &hosts, SHARE, &lab.stop).await.unwrap();
         assert_eq!(&elsewhere[0].derivation, derivation);
     }
 }
@@ -112,16 +112,16 @@ async fn what_is_no_derivation_is_said_to_be_none() {
 async fn a_host_that_eats_memory_is_over_its_limit() {
     for nix in TestNix::all() {
         let lab = Lab::new(nix, "failing").await;
-        let small = evaluator(&lab.nix, |it| it.evaluation_memory = 256 << 20);
-        let ended = small.evaluate(&lab.flake, &[AttrPath::host("eats")], &lab.stop).await;
+        let small = evaluator(&lab.nix, |it| it.memory = 256 << 20);
+        let ended = small.evaluate(&lab.flake, &[AttrPath::host("eats")], SHARE, &lab.stop).await;
         let ended = ended.map_err(|it| it.error);
-        let Err(EvalError::Limit(failure)) = ended else { panic!("{ended:?}") };
+        let Err(EvalError::Memory(failure)) = ended else { panic!("{ended:?}") };
         assert_eq!(
             failure.headline,
-            "evaluation needed more than 256 MiB; raise nix.evaluation_memory or make the host smaller"
+            "evaluation needed more than 256 MiB; raise nix.memory or make the host smaller"
         );
-        assert_eq!(failure.limit.as_deref(), Some("nix.evaluation_memory"));
-        small.evaluate(&lab.flake, &[AttrPath::host("good")], &lab.stop).await.unwrap();
+        assert_eq!(failure.limit.as_deref(), Some("nix.memory"));
+        small.evaluate(&lab.flake, &[AttrPath::host("good")], SHARE, &lab.stop).await.unwrap();
     }
 }
 
@@ -130,7 +130,7 @@ async fn a_host_that_never_ends_is_over_its_limit() {
     for nix in TestNix::all() {
         let lab = Lab::new(nix, "failing").await;
         let short = evaluator(&lab.nix, |it| it.evaluation_timeout = Duration::from_secs(3));
-        let ended = short.evaluate(&lab.flake, &[AttrPath::host("spins")], &lab.stop).await;
+        let ended = short.evaluate(&lab.flake, &[AttrPath::host("spins")], SHARE, &lab.stop).await;
         let ended = ended.map_err(|it| it.error);
         let Err(EvalError::Limit(failure)) = ended else { panic!("{ended:?}") };
         assert!(failure.headline.contains("did not end within 3 seconds"), "{failure:?}");
@@ -203,7 +203,7 @@ async fn a_flake_in_a_sub_folder_names_its_files_from_the_root() {
         let flake = mirror.flake(&commit, "nix/fleet");
         let flake = evaluator.pin(&flake, Some(&commit), &stop).await.unwrap();
         let ended = evaluator
-            .evaluate(&flake, &[AttrPath::host("missing")], &stop)
+            .evaluate(&flake, &[AttrPath::host("missing")], SHARE, &stop)
             .await
             .map_err(|it| it.error);
         let Err(EvalError::Flake(failure)) = ended else { panic!("{ended:?}") };
@@ -235,7 +235,7 @@ async fn a_folder_with_changes_is_evaluated_as_it_is() {
             [(&clean, "attribute 'foo' missing", 2), (&dirty, "attribute 'bar' missing", 4)]
         {
             let ended = evaluator
-                .evaluate(flake, &[AttrPath::host("missing")], &stop)
+                .evaluate(flake, &[AttrPath::host("missing")], SHARE, &stop)
                 .await
                 .map_err(|it| it.error);
             let Err(EvalError::Flake(failure)) = ended else { panic!("{ended:?}") };

@@ -60,12 +60,16 @@ prepare_programs() {
   have python3 || packages+=(python3)
   have shellcheck || packages+=(shellcheck)
   have npm || packages+=(nodejs npm)
+  # The second machine of the tests: an sshd in namespaces, at the other end of a cable.
+  PATH=$PATH:/usr/sbin:/sbin have sshd || packages+=(openssh-server)
+  have ssh || packages+=(openssh-client)
+  PATH=$PATH:/usr/sbin:/sbin have tc || packages+=(iproute2)
   [[ -n $(postgres_programs) ]] || packages+=(postgresql)
   # Debian's own Nix is the oldest that is supported; without its daemon, in a store of the tests'.
   [[ -n ${FLEETCHECK_TEST_NIX:-} || -x /usr/bin/nix ]] || packages+=(nix-bin)
   if ((${#packages[@]})); then
     if is_debian_like && [[ $EUID -eq 0 ]]; then
-      apt_install "${packages[@]}"
+      without_services apt_install "${packages[@]}"
     else
       die "missing: ${packages[*]} (Debian's names). Install them, or run this as root on Debian."
     fi
@@ -118,7 +122,7 @@ prepare_github_data() {
 # --- the checks -------------------------------------------------------------------------------
 
 check_shell() {
-  shellcheck --external-sources deploy/*.sh tests/*.sh .ci/run
+  shellcheck --external-sources deploy/*.sh tests/*.sh tests/world/*.sh .ci/run
 }
 
 check_docs() {

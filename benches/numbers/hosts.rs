@@ -1,5 +1,5 @@
-//! A push of many trivial hosts over one bare `nix build` of all of them.
-use std::fmt::Write as _;
+//! A push of many trivial hosts over what Nix needs for them: evaluated once, and built in batches by
+//! two processes.
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -11,6 +11,8 @@ use crate::world::github::{Contract, Operation, Options};
 use crate::world::nix::TestNix;
 
 const ROUNDS: u32 = 3;
+/// Derivations that one process of the floor builds.
+const BATCH: usize = 50;
 /// Nothing here takes longer.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -28,7 +30,7 @@ pub(crate) async fn run(sizes: &[String]) {
     let sizes: Vec<usize> = sizes.iter().map(|it| it.parse().unwrap()).collect();
     let sizes = if sizes.is_empty() { vec![10, 100, 500] } else { sizes };
     println!(
-        "hosts  what              seconds  nix build  ratio  cpu/host ms  calls (4+2⌈N/25⌉)  load"
+        "hosts  what              seconds      floor  ratio  cpu/host ms  calls (4+2⌈N/25⌉)  load"
     );
     for size in sizes {
         fleet_of(size).await;
@@ -44,7 +46,7 @@ async fn fleet_of(size: usize) {
     let first = push(&world, size, 0, "").await;
     show(size, "never seen", &first, None);
     for round in 1..=ROUNDS {
-        let bare = nix_build(&world, size, 1000 + round);
+        let bare = floor(&world, size, 1000 + round);
         next_minute(size).await;
         let pushed = push(&world, size, round, "").await;
         show(size, "every one new", &pushed, Some(bare));
@@ -124,19 +126,31 @@ async fn push(world: &World, size: usize, round: u32, readme: &str) -> Pushed {
     }
 }
 
-/// One `nix build` of the same fleet with other contents, with as many jobs.
-fn nix_build(world: &World, size: usize, round: u32) -> Duration {
+/// The same fleet with other contents: one evaluation of all of it, then batches of its derivations by
+/// two processes.
+fn floor(world: &World, size: usize, round: u32) -> Duration {
     let directory = tempfile::tempdir_in(world.nix.directory()).unwrap();
     let flake = fleet::flake(world.system(), &hosts(size, round));
     std::fs::write(directory.path().join("flake.nix"), flake).unwrap();
-    let mut arguments: Vec<String> =
-        ["build", "--no-link", "--max-jobs", "2"].map(str::to_owned).to_vec();
-    for n in 0..size {
-        let mut installable = format!("path:{}#nixosConfigurations", directory.path().display());
-        write!(installable, ".host{n}.config.system.build.toplevel").unwrap();
-        arguments.push(installable);
-    }
+    let fleet = format!("path:{}#nixosConfigurations", directory.path().display());
+    let all =
+        "hosts: map (it: it.config.system.build.toplevel.drvPath) (builtins.attrValues hosts)";
     let begun = Instant::now();
-    world.nix.output("nix", arguments);
+    let args = ["eval", "--json", "--no-eval-cache", &fleet, "--apply", all];
+    let derivations = world.nix.output("nix", args);
+    let derivations: Vec<String> = serde_json::from_str(&derivations).unwrap();
+    assert_eq!(derivations.len(), size);
+    let batches = std::sync::Mutex::new(derivations.chunks(BATCH));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let next = || batches.lock().unwrap().next();
+                while let Some(batch) = next() {
+                    let realise = ["--realise".to_owned()].into_iter().chain(batch.to_vec());
+                    world.nix.output("nix-store", realise);
+                }
+            });
+        }
+    });
     begun.elapsed()
 }

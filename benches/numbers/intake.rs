@@ -264,7 +264,6 @@ async fn bare(
         received_at: Timestamp(0),
         standing: Arrival::Ignored(String::new()),
         body: Body::pack(verified.bytes()).unwrap(),
-        body_sha256: signature[7..].to_owned(),
     };
     match writer.submit(delivery).await {
         Ok(_) => StatusCode::ACCEPTED,

@@ -197,9 +197,8 @@ impl Hour {
             repository: Some(repository.id),
             installation: Some(repository.installation),
             received_at: now,
-            standing: Arrival::Received,
+            standing: Arrival::Received { body_sha256: format!("{number:064x}") },
             body: Body::pack(b"{}").unwrap(),
-            body_sha256: format!("{number:064x}"),
         };
         let store = &self.shared.store;
         let guid = delivery.guid.clone();
@@ -262,9 +261,10 @@ impl Hour {
                 derivation: derivation(n, number).path,
                 headline: "builder failed with exit code 3".to_owned(),
                 log_tail: vec!["no such library".to_owned(); 40],
+                before: None,
             })
         } else {
-            Ending::Built { seconds: 1 }
+            Ending::Built { seconds: 1, without: vec![] }
         };
         let ended = vec![(&attempt, Attempted::Answered(ending), 10)];
         let _ = store.finish_attempts(ended, at).await.unwrap();

@@ -5,19 +5,23 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 mod gate;
 mod hosts;
+mod instances;
 mod intake;
 mod limits;
 mod logs;
 mod machine;
 mod memory;
+mod placement;
+#[path = "../../tests/store/postgres.rs"]
+mod server;
 #[path = "../../tests/world/mod.rs"]
 mod world;
 
 use std::time::Duration;
 
 /// The benches, and what the command line calls them.
-const NAMES: &str =
-    "hosts [N…] | gate | intake [paced] | memory | logs | limits [requests | checks]";
+const NAMES: &str = "hosts [N…] | gate | intake [paced] | instances | memory | logs | limits [requests | checks] | \
+     placement";
 
 fn main() {
     // `cargo bench` adds `--bench`.
@@ -33,10 +37,12 @@ fn main() {
     match name {
         "hosts" => runtime.block_on(hosts::run(rest)),
         "gate" => runtime.block_on(gate::run()),
+        "instances" => runtime.block_on(instances::run()),
         "intake" => runtime.block_on(intake::run(rest)),
         "floor" => runtime.block_on(intake::floor(rest)),
         "limits" => runtime.block_on(limits::run(rest)),
         "memory" => runtime.block_on(memory::run()),
+        "placement" => runtime.block_on(placement::run()),
         "logs" => runtime.block_on(logs::run()),
         // Run by `cargo bench` or `cargo test --benches` without a name: nothing is measured.
         _ => println!("which? {NAMES}"),

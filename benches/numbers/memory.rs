@@ -137,9 +137,8 @@ async fn add_run(store: &Store, world: &World, number: usize, wanted: Vec<Deriva
         repository: Some(repository.id),
         installation: Some(repository.installation),
         received_at: now,
-        standing: Arrival::Received,
+        standing: Arrival::Received { body_sha256: format!("{number:064x}") },
         body: Body::pack(b"{}").unwrap(),
-        body_sha256: format!("{number:064x}"),
     };
     let guid = delivery.guid.clone();
     store.accept(vec![delivery]).await.unwrap();

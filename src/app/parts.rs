@@ -1,19 +1,19 @@
 //! Makes everything that the stages share.
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::app::StartError;
+use crate::app::own;
 use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::domain::build::Patience;
 use crate::domain::link::Links;
-use crate::domain::plan::EvaluationLimits;
 use crate::flow::Clock;
-use crate::flow::check::capability;
 use crate::flow::evaluate::Tools;
+use crate::flow::look::Builders;
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::source::Commits;
 use crate::github::client::Github;
@@ -39,10 +39,17 @@ impl Parts {
     pub(super) async fn make(config: &Config) -> Result<Self, StartError> {
         let clock = system_clock();
         let directory = &config.store.directory;
-        let store = Store::open(config.store.url.reveal()).await?;
-        let owner = store.keep_value("owner", random()).await?;
+        let ms = |it: Duration| i64::try_from(it.as_millis()).unwrap_or(i64::MAX);
+        let owner = own::name(directory, random)?;
+        let store = Store::open(config.store.url.reveal()).await?.owned_by(&owner);
+        let store = store.with_patience(Patience {
+            retries: config.nix.retries,
+            failure_memory_ms: ms(config.nix.failure_memory),
+            unplaceable_ms: ms(config.nix.unplaceable_after),
+        });
         let key = store.keep_value("link key", random()).await?;
         let now = clock.now();
+        store.beat(now).await?;
         let expired = store.forget_claims_of(&owner, now).await?;
         if !expired.runs.is_empty() || !expired.attempts.is_empty() {
             tracing::info!(
@@ -60,18 +67,9 @@ impl Parts {
         let mirrors = Arc::new(Mirrors::new(directory, &config.github.git_url));
         let nix = Nix::new(&config.nix);
         let tools = Tools {
-            evaluator: Evaluator::new(
-                nix.clone(),
-                &config.nix,
-                directory,
-                Arc::new(Semaphore::new(config.nix.evaluations)),
-            ),
+            evaluator: Evaluator::new(nix.clone(), &config.nix, directory),
             nix,
-            limits: EvaluationLimits {
-                at_once: config.nix.evaluations,
-                memory: config.nix.evaluation_memory,
-            },
-            builders: config.builders.iter().map(capability).collect(),
+            builders: Arc::new(Builders::new(&config.builders)),
         };
         let shared = Shared {
             store,
@@ -99,8 +97,9 @@ fn random() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
+/// The time of this machine.
 #[expect(clippy::disallowed_methods, reason = "the one clock: everyone else is told the time")]
-fn system_clock() -> Clock {
+pub fn system_clock() -> Clock {
     Clock::new(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -241,7 +241,10 @@ mod tests {
         let host = AttrPath::host;
         board.observe(CheckEvent::Building(host("h499")), now);
         board.observe(CheckEvent::Evaluating(host("h250")), now);
-        board.observe(CheckEvent::Ended(host("h000"), Ending::Built { seconds: 3 }, 3000), now);
+        board.observe(
+            CheckEvent::Ended(host("h000"), Ending::Built { seconds: 3, without: vec![] }, 3000),
+            now,
+        );
         insta::assert_snapshot!(board.lines(4, now).join("\n"), @r"
         h001  waiting
         h250  evaluating
@@ -262,7 +265,7 @@ mod tests {
             let counts = CheckEvent::Counts { attr: host.clone(), done: second, expected: 70 };
             said.extend(board.observe(counts, start + Duration::from_secs(second)));
         }
-        let built = CheckEvent::Ended(host, Ending::Built { seconds: 70 }, 70_000);
+        let built = CheckEvent::Ended(host, Ending::Built { seconds: 70, without: vec![] }, 70_000);
         said.extend(board.observe(built, start + Duration::from_secs(70)));
         insta::assert_snapshot!(said.join("\n"), @r"
         atlas: evaluating

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::document::CheckDocument;
 use crate::cli::progress::Progress;
 use crate::cli::{BAD, GOOD, Settings, USAGE, output, table};
-use crate::config::{Config, Environment};
+use crate::config::{Builder, Config, Environment};
+use crate::domain::text::clean;
 use crate::domain::verdict::Verdict;
 use crate::flow::check::{CheckError, CheckReport, CheckRequest, check};
 
@@ -26,6 +27,11 @@ pub(super) struct Arguments {
     /// `checks.x86_64-linux.lint`.
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
+    /// Build on this builder of the settings instead of this machine
+    ///
+    /// Every host is built there, if the builder does its system; what is built stays there.
+    #[arg(long, value_name = "NAME")]
+    builder: Option<String>,
     /// Print one JSON document to standard output instead of the table
     ///
     /// The progress still goes to standard error.
@@ -46,11 +52,18 @@ pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
             return USAGE;
         }
     };
+    let builders = match of_one_machine(config.builders, arguments.builder.as_deref()) {
+        Ok(builders) => builders,
+        Err(words) => {
+            output::say(&format!("fleetcheck: {words}"));
+            return USAGE;
+        }
+    };
     let request = CheckRequest {
         flake: arguments.flake.clone(),
         hosts: arguments.hosts,
         nix: config.nix,
-        builders: config.builders,
+        builders,
         scratch: config.scratch,
     };
     let answer = match watch(request).await {
@@ -68,6 +81,21 @@ pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
             BAD
         }
     }
+}
+
+/// The named builder, or those of the settings that are this machine.
+fn of_one_machine(all: Vec<Builder>, name: Option<&str>) -> Result<Vec<Builder>, String> {
+    let Some(name) = name else {
+        return Ok(all.into_iter().filter(|it| it.store.is_none()).collect());
+    };
+    let known = all.iter().map(|it| it.name.clone()).collect::<Vec<_>>().join(", ");
+    let found = all.into_iter().find(|it| it.name == name);
+    found.map(|it| vec![it]).ok_or_else(|| {
+        format!(
+            "--builder: no builder of the settings is called `{}`; there are {known}",
+            clean(name)
+        )
+    })
 }
 
 /// Runs the engine and shows what it does. The first signal asks it to end in order; at the second
@@ -154,7 +182,7 @@ fn refuse(error: &CheckError, flake: &str, json: bool) -> u8 {
     if json && status == BAD {
         print_document(&CheckDocument::refused(flake, error));
     }
-    output::say(&format!("fleetcheck: {}", crate::domain::text::clean(&error.to_string())));
+    output::say(&format!("fleetcheck: {}", clean(&error.to_string())));
     status
 }
 

@@ -1,5 +1,6 @@
 //! The commands, a file each: what a person types becomes a call, what came of it an exit status.
 mod board;
+mod builders;
 mod check;
 mod config;
 mod doctor;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app::roles::Roles;
 use crate::config::{Config, Environment};
 use crate::telemetry::{self, LogFormat};
 
@@ -36,12 +38,20 @@ pub struct Cli {
 enum Command {
     /// Run the service until SIGTERM or SIGINT, then end in order
     ///
+    /// Several may share one `PostgreSQL` store, each with a `store.directory` of its own.
+    ///
     /// Exit status: 0 clean end, 1 lost a stage, 2 bad settings.
-    Serve(Settings),
+    Serve(Serve),
     /// Evaluate and build the same hosts as the service would, here and now, without GitHub
     ///
     /// Exit status: 0 the gate would pass, 1 it would not, 2 wrong usage or settings.
     Check(check::Arguments),
+    /// List the builders and how it stands with each, or take one out of rotation
+    ///
+    /// What the service saw at its last look, at most half a minute ago.
+    ///
+    /// Exit status: 0, 1 when the store does not answer, 2 for bad settings or an unknown name.
+    Builders(builders::Arguments),
     /// Look at everything that serve needs and say for each what is wrong and what to do
     ///
     /// Looks at the settings, the App's key, whether GitHub answers and with which permissions and
@@ -64,8 +74,22 @@ const FILE_LONG_HELP: &str = "Settings file; without it $FLEETCHECK_CONFIG, with
 /// Where the settings are.
 #[derive(Debug, Args)]
 struct Settings {
-    #[arg(long, value_name = "FILE", help = FILE_HELP, long_help = FILE_LONG_HELP)]
+    #[arg(long, global = true, value_name = "FILE", help = FILE_HELP, long_help = FILE_LONG_HELP)]
     config: Option<PathBuf>,
+}
+
+const ROLES_HELP: &str = "What this one does, of intake,evaluate,build,report,recover";
+const ROLES_LONG_HELP: &str = "What this one does: some of intake (/webhook and what is decided \
+    about deliveries), evaluate and build (go together), report (checks, statuses and reactions on \
+    GitHub), recover (what GitHub did not deliver). Without it all of them. Somebody must do each.";
+
+/// What `serve` does, and with which settings.
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    #[arg(long, value_name = "ROLE,…", help = ROLES_HELP, long_help = ROLES_LONG_HELP)]
+    roles: Option<Roles>,
 }
 
 /// Does what was asked; the exit status says what came of it.
@@ -75,21 +99,24 @@ pub async fn run(arguments: Cli) -> ExitCode {
     let level = match &arguments.command {
         Command::Serve(_) => tracing::Level::INFO,
         // What they find they say themselves.
-        Command::Check(_) | Command::Doctor(_) | Command::Config(_) => tracing::Level::ERROR,
+        Command::Check(_) | Command::Builders(_) | Command::Doctor(_) | Command::Config(_) => {
+            tracing::Level::ERROR
+        }
     };
     telemetry::start_log(format, level);
     let status = match arguments.command {
-        Command::Serve(settings) => return serve(&settings, &env).await,
+        Command::Serve(arguments) => return serve(arguments, &env).await,
         Command::Check(arguments) => check::run(arguments, &env).await,
+        Command::Builders(arguments) => builders::run(arguments, &env).await,
         Command::Doctor(settings) => doctor::run(settings.config.as_deref(), &env).await,
         Command::Config(settings) => config::run(settings.config.as_deref(), &env),
     };
     ExitCode::from(status)
 }
 
-async fn serve(settings: &Settings, env: &Environment) -> ExitCode {
+async fn serve(Serve { settings, roles }: Serve, env: &Environment) -> ExitCode {
     match Config::load(settings.config.as_deref(), env) {
-        Ok(config) => crate::app::serve(config).await,
+        Ok(config) => crate::app::serve(config, roles.unwrap_or_default()).await,
         Err(errors) => {
             output::say(&format!("fleetcheck: {errors}"));
             ExitCode::from(USAGE)

@@ -223,6 +223,7 @@ mod tests {
             derivation: DRV.parse().unwrap(),
             headline: "builder failed with exit code 3".into(),
             log_tail: vec!["cc\u{1b}]0;title\u{7} hello.c".into(), "boom".into()],
+            before: None,
         });
         let report = CheckReport {
             flake: ".".into(),
@@ -230,7 +231,7 @@ mod tests {
             verdict: Some(Verdict::Failed),
             interrupted: false,
             hosts: vec![
-                host("atlas", Some(Ending::Built { seconds: 62 }), 63_000),
+                host("atlas", Some(Ending::Built { seconds: 62, without: vec![] }), 63_000),
                 host("borealis", Some(broken), 4_200),
                 host("raider", Some(thrown), 900),
             ],

@@ -7,7 +7,9 @@ use crate::config::builders;
 use crate::config::mistake::{ConfigErrors, Mistake, Place};
 use crate::config::reader::Reader;
 use crate::config::source::{Environment, Sources};
-use crate::config::{CheckConfig, Config, Github, Http, Nix, Sealed, Store, secret, value};
+use crate::config::{
+    CheckConfig, Config, Github, Http, Nix, Sealed, Store, machine, secret, value,
+};
 
 const HOUR: u64 = 60 * 60;
 
@@ -37,16 +39,18 @@ impl Loaded {
         let builders = builders::read(&mut reader);
         let (mistakes, origins) = reader.finish();
         match (http, github, store, nix, builders) {
-            (Some(http), Some((github, files)), Some(store), Some(nix), Some(builders))
-                if mistakes.is_empty() =>
-            {
-                Ok(Self {
-                    config: Config { http, github, store, nix, builders },
-                    private_key_files: files.private_keys,
-                    webhook_secret_files: files.webhook_secrets,
-                    origins,
-                })
-            }
+            (
+                Some(http),
+                Some((github, files)),
+                Some(store),
+                Some(nix),
+                Some((builders, machines)),
+            ) if mistakes.is_empty() => Ok(Self {
+                config: Config { http, github, store, nix, builders, machines },
+                private_key_files: files.private_keys,
+                webhook_secret_files: files.webhook_secrets,
+                origins,
+            }),
             _ => Err(ConfigErrors(mistakes)),
         }
     }
@@ -82,7 +86,7 @@ impl Config {
             mistakes.push(no_scratch());
         }
         match (nix, builders, scratch) {
-            (Some(nix), Some(builders), Some(scratch)) if mistakes.is_empty() => {
+            (Some(nix), Some((builders, _)), Some(scratch)) if mistakes.is_empty() => {
                 Ok(CheckConfig { nix, builders, scratch })
             }
             _ => Err(ConfigErrors(mistakes)),
@@ -177,18 +181,27 @@ fn read_nix(reader: &mut Reader<'_>) -> Option<Nix> {
     let mut section = reader.section("nix");
     let program = section.or("program", PathBuf::from("nix"), value::program);
     let evaluations = section.or("evaluations", 2, value::count);
+    let memory = section.or("memory", machine::evaluation_memory(), value::size);
     let evaluation_memory = section.or("evaluation_memory", 6 << 30, value::size);
     let mut time = |key, seconds| section.or(key, Duration::from_secs(seconds), value::duration);
     let evaluation_timeout = time("evaluation_timeout", HOUR / 4);
     let build_timeout = time("build_timeout", 2 * HOUR);
     let silence_timeout = time("silence_timeout", HOUR / 3);
+    let unplaceable_after = time("unplaceable_after", 24 * HOUR);
+    let retries = section.or("retries", 3, value::retries);
+    let failure_memory =
+        section.or("failure_memory", Duration::from_secs(HOUR), value::duration_or_zero);
     section.finish();
     Some(Nix {
         program: program?,
         evaluations: evaluations?,
+        memory: memory?,
         evaluation_memory: evaluation_memory?,
         evaluation_timeout: evaluation_timeout?,
         build_timeout: build_timeout?,
         silence_timeout: silence_timeout?,
+        retries: retries?,
+        failure_memory: failure_memory?,
+        unplaceable_after: unplaceable_after?,
     })
 }

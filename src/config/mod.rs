@@ -5,11 +5,14 @@
 //! its file and line. Nothing else reads settings, and nothing below validates them again.
 mod builders;
 mod load;
+mod machine;
+mod machines;
 mod mistake;
 mod reader;
 mod render;
 mod secret;
 mod source;
+mod stores;
 mod value;
 
 use std::fmt;
@@ -17,7 +20,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::builder::Speed;
+
 pub use load::Loaded;
+pub use machines::MachinesFile;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use source::{DEFAULT_FILE, Environment, FILE_VARIABLE};
 
@@ -53,6 +59,8 @@ pub struct Config {
     pub store: Store,
     pub nix: Nix,
     pub builders: Vec<Builder>,
+    /// Where the builders come from, if not from the settings themselves.
+    pub machines: Option<MachinesFile>,
 }
 
 /// `[http]`.
@@ -110,23 +118,81 @@ pub struct Nix {
     pub program: PathBuf,
     /// Evaluations at once.
     pub evaluations: usize,
-    /// Bytes per evaluation.
+    /// Bytes for all evaluations together.
+    pub memory: u64,
+    /// Bytes for one evaluation of unknown size beside others.
     pub evaluation_memory: u64,
     pub evaluation_timeout: Duration,
     /// For each derivation.
     pub build_timeout: Duration,
     /// Without a line of log.
     pub silence_timeout: Duration,
+    /// Attempts after the first, when one ends as weather.
+    pub retries: u32,
+    /// For so long a derivation that failed is not built for another run; zero for not at all.
+    pub failure_memory: Duration,
+    /// For so long a build waits that no builder can take.
+    pub unplaceable_after: Duration,
 }
 
-/// `[[builder]]`: this machine, in this version.
-#[derive(Clone, Debug)]
+/// `[[builder]]`: this machine, or another one's Nix store.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Builder {
     pub name: String,
+    /// Where it builds; without it on this machine.
+    pub store: Option<BuilderStore>,
     /// Nix's `system`s: `x86_64-linux`.
     pub systems: Vec<String>,
     /// What derivations may ask for by `requiredSystemFeatures`.
     pub features: Vec<String>,
-    /// Derivations at once.
+    /// What a derivation must ask for to be built there.
+    pub mandatory_features: Vec<String>,
+    /// Operations at once.
     pub slots: usize,
+    pub speed: Speed,
+    /// In percent of its store's disk; with less free no new build goes there.
+    pub min_free: u8,
+    /// Whether a garbage collection is asked for then.
+    pub collect: bool,
+    pub copy_back: CopyBack,
+}
+
+/// What of a host that was built in a builder's store comes to this machine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CopyBack {
+    /// It stays there.
+    #[default]
+    Never,
+    /// Its outputs, and what they refer to from a cache of this machine's where one has it: no
+    /// store path is valid without its references.
+    Toplevel,
+    /// All of the same from the builder.
+    Closure,
+}
+
+/// A store that builds, as `nix build --store` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuilderStore {
+    /// `ssh-ng://root@basestar`.
+    pub uri: String,
+    /// Whom ssh connects to, where it does.
+    pub ssh: Option<SshDestination>,
+    /// Options for ssh before ours: each without white space, since Nix splits them there.
+    pub ssh_options: Vec<String>,
+}
+
+/// What a store's URI says to ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshDestination {
+    /// `root@basestar`: a host, or a `Host` of ssh's own configuration.
+    pub host: String,
+    pub port: Option<u16>,
+    /// The file of the private key (`?ssh-key=`).
+    pub key: Option<String>,
+    /// `nix-daemon` there, if that is not its name (`?remote-program=`).
+    pub remote_program: Option<String>,
+    /// Its public host key, where not ssh's own files say which it is.
+    pub host_key: Option<String>,
+    /// The store there that it builds in, if not its own (`?remote-store=`).
+    pub remote_store: Option<String>,
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use figment::value::{Dict, Value};
 
-use crate::config::mistake::{Mistake, Place};
+use crate::config::mistake::{ConfigErrors, Mistake, Place};
 use crate::config::source::{Sources, Step, spell, variable};
 use crate::config::value::{Given, Wrong, describe};
 
@@ -31,13 +31,33 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         &[
             "program",
             "evaluations",
+            "memory",
             "evaluation_memory",
             "evaluation_timeout",
             "build_timeout",
             "silence_timeout",
+            "retries",
+            "failure_memory",
+            "unplaceable_after",
         ],
     ),
-    ("builder", &["name", "store", "systems", "features", "slots"]),
+    (
+        "builder",
+        &[
+            "name",
+            "store",
+            "ssh_options",
+            "systems",
+            "features",
+            "mandatory_features",
+            "slots",
+            "speed",
+            "min_free",
+            "collect",
+            "copy_back",
+        ],
+    ),
+    ("builders", &["file"]),
 ];
 
 /// The raw settings being read.
@@ -68,6 +88,16 @@ impl<'s> Reader<'s> {
     /// Every mistake so far, and where each setting that was given stands.
     pub(super) fn finish(self) -> (Vec<Mistake>, BTreeMap<String, Place>) {
         (self.mistakes, self.origins)
+    }
+
+    /// Whether a section is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Mistakes in a file that the settings name.
+    pub(super) fn add(&mut self, errors: ConfigErrors) {
+        self.mistakes.extend(errors.0);
     }
 
     /// How many mistakes there are so far.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::load::Loaded;
-use crate::config::{Builder, Sealed};
+use crate::config::{Builder, CopyBack, MachinesFile, Sealed};
 
 impl Loaded {
     /// TOML that gives the same settings when it is read again, apart from what is sealed.
@@ -34,7 +34,10 @@ impl Loaded {
         page.line("url", &quote(&seal_password(&self.config.store.url)));
         page.line("directory", &quote_path(&self.config.store.directory));
         page.nix();
-        page.builders(&self.config.builders);
+        match &self.config.machines {
+            None => page.builders(&self.config.builders),
+            Some(file) => page.machines(file, &self.config.builders),
+        }
         page.text
     }
 }
@@ -62,20 +65,54 @@ impl Page<'_> {
         self.section("nix");
         self.line("program", &quote_path(&nix.program));
         self.line("evaluations", &nix.evaluations.to_string());
+        self.line("memory", &quote(&size(nix.memory)));
         self.line("evaluation_memory", &quote(&size(nix.evaluation_memory)));
         self.line("evaluation_timeout", &quote(&time(nix.evaluation_timeout)));
         self.line("build_timeout", &quote(&time(nix.build_timeout)));
         self.line("silence_timeout", &quote(&time(nix.silence_timeout)));
+        self.line("retries", &nix.retries.to_string());
+        self.line("failure_memory", &quote(&time(nix.failure_memory)));
+        self.line("unplaceable_after", &quote(&time(nix.unplaceable_after)));
+    }
+
+    /// What the file says, as remarks: it is the file that counts.
+    fn machines(&mut self, file: &MachinesFile, builders: &[Builder]) {
+        self.section("builders");
+        self.line("file", &quote_path(&file.path));
+        for Builder { name, store, systems, slots, .. } in builders {
+            let store = store.as_ref().map_or("this machine", |it| it.uri.as_str());
+            let systems = systems.join(", ");
+            self.push(format_args!("# {name}: {store}; {systems}; slots: {slots}\n"));
+        }
     }
 
     fn builders(&mut self, builders: &[Builder]) {
         for (index, builder) in builders.iter().enumerate() {
-            let lines = [
-                ("name", quote(&builder.name)),
-                ("systems", list(&builder.systems, |it| quote(it))),
-                ("features", list(&builder.features, |it| quote(it))),
+            let words = |items: &[String]| list(items, |it| quote(it));
+            let mut lines = vec![("name", quote(&builder.name))];
+            if let Some(store) = &builder.store {
+                lines.push(("store", quote(&store.uri)));
+                if store.ssh.is_some() {
+                    lines.push(("ssh_options", words(&store.ssh_options)));
+                }
+            }
+            lines.extend([
+                ("systems", words(&builder.systems)),
+                ("features", words(&builder.features)),
+                ("mandatory_features", words(&builder.mandatory_features)),
                 ("slots", builder.slots.to_string()),
-            ];
+                ("speed", builder.speed.to_string()),
+                ("min_free", quote(&format!("{}%", builder.min_free))),
+                ("collect", builder.collect.to_string()),
+            ]);
+            if builder.store.is_some() {
+                let word = match builder.copy_back {
+                    CopyBack::Never => "never",
+                    CopyBack::Toplevel => "toplevel",
+                    CopyBack::Closure => "closure",
+                };
+                lines.push(("copy_back", quote(word)));
+            }
             self.push(format_args!("\n[[builder]]\n"));
             for (key, value) in lines {
                 let origin = self.origin(&format!("builder[{index}].{key}"));

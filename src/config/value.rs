@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use crate::config::Sealed;
+use crate::config::{CopyBack, Sealed};
+use crate::domain::builder::Speed;
 use crate::domain::id::Owner;
 
 /// What is wrong with a value.
@@ -133,6 +134,46 @@ pub(super) fn count(given: &Given<'_>) -> Result<usize, Wrong> {
         .ok_or_else(|| Wrong::wanted("a whole number from 1 to 256"))
 }
 
+/// A builder's speed beside the others.
+pub(super) fn speed(given: &Given<'_>) -> Result<Speed, Wrong> {
+    let text = match given.text() {
+        Some(text) if given.is_variable => Some(text.trim().to_owned()),
+        Some(_) => None,
+        None => whole(given.value)
+            .map(|it| it.to_string())
+            .or_else(|| given.value.to_f64().map(|it| it.to_string())),
+    };
+    text.and_then(|it| it.parse().ok()).ok_or_else(|| {
+        Wrong::wanted("a number from 0.001 to 1000 with at most three decimals, like 1.5")
+    })
+}
+
+/// A share of a disk.
+pub(super) fn percent(given: &Given<'_>) -> Result<u8, Wrong> {
+    let text = given.text().and_then(|it| it.trim().strip_suffix('%'));
+    let number = text.and_then(|it| it.trim().parse::<u8>().ok());
+    number
+        .filter(|it| (0..=90).contains(it))
+        .ok_or_else(|| Wrong::wanted("a share from \"0%\" to \"90%\", like \"5%\""))
+}
+
+/// Yes or no.
+pub(super) fn switch(given: &Given<'_>) -> Result<bool, Wrong> {
+    let text = given.text().filter(|_| given.is_variable);
+    let read = text.map_or_else(|| given.value.to_bool(), |it| it.trim().parse().ok());
+    read.ok_or_else(|| Wrong::wanted("true or false"))
+}
+
+/// What comes back from a builder.
+pub(super) fn copy_back(given: &Given<'_>) -> Result<CopyBack, Wrong> {
+    match given.text() {
+        Some("never") => Ok(CopyBack::Never),
+        Some("toplevel") => Ok(CopyBack::Toplevel),
+        Some("closure") => Ok(CopyBack::Closure),
+        Some(_) | None => Err(Wrong::wanted("\"never\", \"toplevel\" or \"closure\"")),
+    }
+}
+
 /// How many checks a run may have; GitHub itself has no use for more than a thousand.
 pub(super) fn checks(given: &Given<'_>) -> Result<usize, Wrong> {
     given
@@ -161,6 +202,25 @@ pub(super) fn duration(given: &Given<'_>) -> Result<Duration, Wrong> {
         .and_then(|text| humantime::parse_duration(text).ok())
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| Wrong::wanted("a time above zero with its unit, like \"15m\" or \"2h\""))
+}
+
+/// Attempts after the first.
+pub(super) fn retries(given: &Given<'_>) -> Result<u32, Wrong> {
+    given
+        .number()
+        .filter(|count| (0..=20).contains(count))
+        .and_then(|count| u32::try_from(count).ok())
+        .ok_or_else(|| Wrong::wanted("a whole number from 0 to 20"))
+}
+
+/// A time that may be none at all.
+pub(super) fn duration_or_zero(given: &Given<'_>) -> Result<Duration, Wrong> {
+    let longest = Duration::from_hours(30 * 24);
+    given
+        .text()
+        .and_then(|text| humantime::parse_duration(text).ok())
+        .filter(|duration| *duration <= longest)
+        .ok_or_else(|| Wrong::wanted("a time up to \"30d\", like \"1h\"; \"0s\" for none"))
 }
 
 /// Between two questions to GitHub.
@@ -269,6 +329,10 @@ pub(super) fn directory(given: &Given<'_>) -> Result<PathBuf, Wrong> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .ok_or_else(|| Wrong::wanted("the absolute path of a folder"))
+}
+
+pub(super) fn file(given: &Given<'_>) -> Result<PathBuf, Wrong> {
+    directory(given).map_err(|_| Wrong::wanted("the absolute path of a file"))
 }
 
 /// A program by its name on the PATH or by its absolute path.

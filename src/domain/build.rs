@@ -3,6 +3,7 @@
 //! A derivation is realised in an *attempt*; every build that wants the same derivation at that
 //! time shares the attempt and its ending, so nothing is built twice at once.
 mod ending;
+mod patience;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::id::{AttemptId, AttrPath, BuildId, DrvPath, RunId, StorePath};
 
-pub use ending::{BuildFailure, Ending, EvaluationFailure, SourcePlace, TimedOut, Warning};
+pub use ending::{
+    BuildFailure, Ending, EvaluationFailure, Remembered, SourcePlace, TimedOut, Warning,
+};
+pub use patience::Patience;
 
 /// What an evaluation gives for one attribute: something Nix can realise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +238,20 @@ impl BuildState {
         }
     }
 
+    /// Its derivation is out of reach, in the Nix store of an instance that is gone: it is listed
+    /// anew, with what its evaluation gave before.
+    ///
+    /// # Errors
+    /// When it does not wait.
+    pub fn relist(self) -> Result<Self, Refused> {
+        match self {
+            Self::Waiting { derivation, .. } => Ok(Self::Listed { known: Some(derivation) }),
+            was @ (Self::Listed { .. } | Self::Building { .. } | Self::Ended { .. }) => {
+                Err(Refused { was: was.name(), wanted: "evaluate again" })
+            }
+        }
+    }
+
     /// The derivation, once there is one.
     #[must_use]
     pub fn derivation(&self) -> Option<&Derivation> {
@@ -265,15 +283,6 @@ pub enum Attempted {
     Weather(String),
 }
 
-/// How long to wait after the `tries`-th attempt ended as weather: 5 s, doubling to 5 minutes.
-#[must_use]
-pub fn retry_delay_ms(tries: u32) -> i64 {
-    (5_000_i64 << tries.saturating_sub(1).min(6)).min(300_000)
-}
-
-/// Attempts before weather is shown as the ending.
-pub const MOST_ATTEMPTS: u32 = 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,7 +306,8 @@ mod tests {
             .wait(derivation(), Waiting::Slot, Timestamp(1))
             .unwrap();
         let (state, _) = state.start(attempt(), Timestamp(2)).unwrap();
-        let (state, event) = state.end(Ending::Built { seconds: 1 }, Timestamp(3)).unwrap();
+        let (state, event) =
+            state.end(Ending::Built { seconds: 1, without: vec![] }, Timestamp(3)).unwrap();
         assert_eq!(event, BuildEvent::Ended);
         assert!(state.end(Ending::Reused, Timestamp(4)).is_err());
     }
@@ -311,12 +321,5 @@ mod tests {
         let (state, event) = state.retry(Waiting::Slot, Timestamp(3)).unwrap();
         assert_eq!(event, BuildEvent::Retried);
         assert_eq!(state.derivation(), Some(&derivation()));
-    }
-
-    #[test]
-    fn patience_grows_and_has_an_end() {
-        let delays: Vec<i64> = (1..=8).map(retry_delay_ms).collect();
-        assert_eq!(delays[..3], [5_000, 10_000, 20_000]);
-        assert!(delays.iter().all(|it| *it <= 300_000));
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::id::{AttrPath, CommitSha};
 use crate::domain::units::Effect;
 
 pub use base::{Base, Candidate, base};
-pub use words::{headline, package, reboot, roll_up, sizes, why};
+pub use words::{headline, package, reboot, roll_up, sizes, unknown, why};
 
 /// Of the form in which insights are kept; another is not read.
 pub const VERSION: i64 = 1;
@@ -57,6 +57,8 @@ pub enum Absent {
     BaseFailed,
     /// The base's system is no longer in the store, and no cache has it.
     Gone,
+    /// It was built on another machine, which is out of reach.
+    Elsewhere,
     /// A cache has it, but did not deliver it in time.
     Late { seconds: u64 },
     /// More store paths than this are not looked at.
@@ -82,6 +84,27 @@ pub struct Changes {
     pub reboot: Vec<PartChange>,
     /// `None` of what is no system with systemd.
     pub units: Option<Units>,
+    #[serde(default, skip_serializing_if = "Seen::is_all")]
+    pub seen: Seen,
+}
+
+/// How far two systems were looked into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// Into their files.
+    #[default]
+    Files,
+    /// One is on another machine: which store paths they need, no more. What happens to units and
+    /// whether a reboot is needed is not known.
+    Paths,
+}
+
+impl Seen {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_all(&self) -> bool {
+        *self == Self::Files
+    }
 }
 
 /// Some names, and how many there are besides.
@@ -179,7 +202,8 @@ impl Changes {
         let more_packages = packages.len().saturating_sub(MOST_PACKAGES);
         packages.truncate(MOST_PACKAGES);
         let rebuilt = Names::of(rebuilt);
-        Self { before, after, packages, more_packages, rebuilt, files, reboot, units }
+        let seen = Seen::Files;
+        Self { before, after, packages, more_packages, rebuilt, files, reboot, units, seen }
     }
 
     /// How many packages have other versions.

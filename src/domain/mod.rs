@@ -10,8 +10,11 @@
 //!    [`recover`] says what did not reach us, and is decided the same way.
 //! 5. [`run`], [`build`]: the two lives that everything else serves; [`reach`]: what becomes of them
 //!    without their repository.
-//! 6. [`plan`]: what a flake lists and what is known become builds.
-//! 7. [`queue`]: which waiting builds a free slot takes next.
+//! 6. [`plan`]: what a flake lists and what is known become builds; [`evaluation`]: which of them
+//!    are evaluated beside each other.
+//! 7. [`queue`]: which waiting builds a free slot takes next, and where they go ([`queue::place`]);
+//!    [`queue::unplaceable`] says when one that goes nowhere is given up;
+//!    [`builder`]: how it stands with the machines.
 //! 8. [`base`]: what is known of the commit that a run is compared with; [`cause`]: what makes two
 //!    failures one; [`verdict`]: a run's conclusion from its builds'.
 //! 9. [`skip`]: whether a commit asks not to be built; [`lock`]: what a commit of nobody we know may bring into its evaluation.
@@ -23,11 +26,13 @@
 pub mod base;
 pub mod budget;
 pub mod build;
+pub mod builder;
 pub mod button;
 pub mod calls;
 pub mod cause;
 pub mod closure;
 pub mod decide;
+pub mod evaluation;
 pub mod id;
 pub mod incoming;
 pub mod insight;

@@ -12,6 +12,8 @@ mod people;
 mod provenance;
 mod words;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::Timestamp;
 use crate::domain::base::Against;
 use crate::domain::build::{Build, SourcePlace, Warning};
@@ -32,7 +34,7 @@ pub use insight::{change, changes, insight};
 pub use line::RunLine;
 pub use outlook::{Counts, Outlook, Turn};
 pub use provenance::provenance;
-pub use words::{bytes, clock, duration, host_name, remark, result};
+pub use words::{bytes, clock, duration, host_name, remark, result, waiting};
 
 /// A run with everything that its pages show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,27 @@ pub struct BuildView {
     pub outlook: Outlook,
     /// What changes on the host, once that is known of a build that ended well.
     pub insight: Option<Insight>,
+    /// How it went before.
+    pub history: History,
+}
+
+/// How it went with a build and its host before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The attempt before the newest one of this build, where that was the weather's.
+    pub earlier: Option<Earlier>,
+    /// How often the host failed and then passed with the same derivation.
+    pub flaky: u32,
+    /// When it last did.
+    pub flaky_at: Option<Timestamp>,
+}
+
+/// An attempt that ended as weather.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    pub builder: String,
+    /// What happened, as plain text.
+    pub what: String,
 }
 
 /// What an evaluation took.

@@ -1,5 +1,7 @@
-//! What a flake lists, and what is known of it, become builds and batches of evaluations.
+//! What a flake lists becomes builds, and each derivation a place to be built in.
 use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use crate::domain::build::{Derivation, Required, Waiting};
 use crate::domain::id::AttrPath;
@@ -121,94 +123,50 @@ fn vanished(builds: &[Planned], policy: &Policy, base: &[String]) -> Option<Prob
     })
 }
 
-/// What was seen of an attribute's earlier evaluations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    pub evaluation_ms: i64,
-    /// Bytes.
-    pub peak_memory: i64,
-}
-
-/// How many evaluations may run at once, and what one may use.
-#[derive(Clone, Copy, Debug)]
-pub struct EvaluationLimits {
-    pub at_once: usize,
-    /// Bytes.
-    pub memory: u64,
-}
-
-/// More than this at once makes a batch's failure expensive to split, and its first result late.
-const LARGEST_BATCH: usize = 64;
-/// An attribute that took longer is evaluated alone.
-const CHEAP_MS: i64 = 1_500;
-/// A batch is filled up to this expected time.
-const BATCH_MS: i64 = 5_000;
-
-/// Splits what must be evaluated into processes: alone what is new or known to be heavy, many to a
-/// process what is known to be cheap. The known go first: their builds can start soonest.
-pub fn batches(
-    attrs: impl IntoIterator<Item = (AttrPath, Option<Known>)>,
-    limits: EvaluationLimits,
-) -> Vec<Vec<AttrPath>> {
-    let memory = i64::try_from(limits.memory).unwrap_or(i64::MAX);
-    let is_cheap = |it: &Known| it.evaluation_ms <= CHEAP_MS && it.peak_memory <= memory / 4;
-    let mut cheap: Vec<(AttrPath, Known)> = Vec::new();
-    let mut alone: Vec<Vec<AttrPath>> = Vec::new();
-    for (attr, known) in attrs {
-        match known.filter(is_cheap) {
-            Some(known) => cheap.push((attr, known)),
-            None => alone.push(vec![attr]),
-        }
-    }
-    // Outputs do not share a process: a batch is one attribute set of the flake.
-    cheap.sort_by(|a, b| a.0.output().cmp(b.0.output()));
-    let share = cheap.len().div_ceil(limits.at_once.max(1)).clamp(1, LARGEST_BATCH);
-    let mut batches: Vec<Vec<AttrPath>> = Vec::new();
-    let mut used = Known { evaluation_ms: 0, peak_memory: 0 };
-    for (attr, known) in cheap {
-        let fits = batches.last().is_some_and(|batch| {
-            batch.len() < share
-                && batch[0].output() == attr.output()
-                && used.evaluation_ms + known.evaluation_ms <= BATCH_MS
-                && used.peak_memory + known.peak_memory <= memory / 2
-        });
-        if let Some(batch) = batches.last_mut().filter(|_| fits) {
-            batch.push(attr);
-            used.evaluation_ms += known.evaluation_ms;
-            used.peak_memory += known.peak_memory;
-        } else {
-            batches.push(vec![attr]);
-            used = known;
-        }
-    }
-    batches.extend(alone);
-    batches
-}
-
-/// A batch in which something failed, as smaller ones: quarters while large, then each alone, so
-/// that the guilty host stands alone soon and the others are not evaluated often.
-pub fn split(batch: &[AttrPath]) -> Vec<Vec<AttrPath>> {
-    let size = if batch.len() > 8 { batch.len().div_ceil(4) } else { 1 };
-    batch.chunks(size).map(<[AttrPath]>::to_vec).collect()
-}
-
 /// A builder, as far as placing a derivation goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
+    /// Nix's `system`s.
     pub systems: Vec<String>,
+    /// What derivations may ask for by `requiredSystemFeatures`.
     pub features: Vec<String>,
+    /// What a derivation must ask for to be built there: Nix's `mandatoryFeatures` of a machine.
+    pub mandatory: Vec<String>,
+}
+
+impl Capability {
+    /// Whether it builds derivations of this system that require these features. `builtin`
+    /// derivations (fetchers) are built on any machine.
+    #[must_use]
+    pub fn fits(&self, system: &str, features: &[String]) -> bool {
+        self.does(system) && self.has(features)
+    }
+
+    /// The systems of what it builds.
+    pub fn systems(&self) -> impl Iterator<Item = &str> {
+        self.systems.iter().map(String::as_str).chain(["builtin"])
+    }
+
+    fn does(&self, system: &str) -> bool {
+        system == "builtin" || self.systems.iter().any(|it| it == system)
+    }
+
+    /// Whether it builds what requires these features.
+    #[must_use]
+    pub fn has(&self, features: &[String]) -> bool {
+        features.iter().all(|it| self.features.contains(it) || self.mandatory.contains(it))
+            && self.mandatory.iter().all(|it| features.contains(it))
+    }
 }
 
 /// What a derivation waits for, given the builders of the settings.
 pub fn placement(derivation: &Derivation, builders: &[Capability]) -> Waiting {
     let system = &derivation.system;
-    // `builtin` derivations (fetchers) run on any machine.
-    let able: Vec<&Capability> =
-        builders.iter().filter(|it| system == "builtin" || it.systems.contains(system)).collect();
+    let able: Vec<&Capability> = builders.iter().filter(|it| it.does(system)).collect();
     if able.is_empty() {
         return Waiting::NoBuilder { system: system.clone() };
     }
-    if able.iter().any(|it| derivation.features.iter().all(|one| it.features.contains(one))) {
+    if able.iter().any(|it| it.has(&derivation.features)) {
         return Waiting::Slot;
     }
     Waiting::NoFeatures { system: system.clone(), features: derivation.features.clone() }
@@ -260,37 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn new_and_heavy_hosts_are_evaluated_alone_and_cheap_ones_together() {
-        let limits = EvaluationLimits { at_once: 2, memory: 4 << 30 };
-        let cheap = Known { evaluation_ms: 20, peak_memory: 1 << 20 };
-        let heavy = Known { evaluation_ms: 20, peak_memory: 3 << 30 };
-        let mut attrs: Vec<(AttrPath, Option<Known>)> =
-            (0..500).map(|n| (AttrPath::host(&format!("h{n}")), Some(cheap))).collect();
-        attrs.push((AttrPath::host("heavy"), Some(heavy)));
-        attrs.push((AttrPath::host("new"), None));
-        let made = batches(attrs, limits);
-        assert_eq!(made.iter().map(Vec::len).sum::<usize>(), 502);
-        assert!(made.iter().all(|it| it.len() <= LARGEST_BATCH));
-        assert_eq!(made[made.len() - 2..], [hosts(&["heavy"]), hosts(&["new"])]);
-    }
-
-    #[test]
-    fn splitting_ends_with_each_host_alone() {
-        let mut todo = vec![hosts(&(0..50).map(|_| "x").collect::<Vec<_>>())];
-        let mut alone = 0;
-        while let Some(batch) = todo.pop() {
-            if batch.len() == 1 {
-                alone += 1;
-            } else {
-                todo.extend(split(&batch));
-            }
-        }
-        assert_eq!(alone, 50);
-    }
-
-    #[test]
     fn a_derivation_waits_for_what_no_builder_has() {
-        let builders = [Capability { systems: vec!["x86_64-linux".into()], features: vec![] }];
+        let builders = [Capability {
+            systems: vec!["x86_64-linux".into()],
+            features: vec![],
+            mandatory: vec!["benchmark".into()],
+        }];
         let mut derivation = Derivation {
             path: "/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-a.drv".parse().unwrap(),
             outputs: std::collections::BTreeMap::new(),
@@ -300,6 +233,8 @@ mod tests {
         let system = "aarch64-linux".to_owned();
         assert_eq!(placement(&derivation, &builders), Waiting::NoBuilder { system });
         derivation.system = "x86_64-linux".into();
+        assert!(matches!(placement(&derivation, &builders), Waiting::NoFeatures { .. }));
+        derivation.features = vec!["benchmark".into()];
         assert_eq!(placement(&derivation, &builders), Waiting::Slot);
         derivation.features = vec!["kvm".into()];
         assert!(matches!(placement(&derivation, &builders), Waiting::NoFeatures { .. }));

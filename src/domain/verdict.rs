@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn an_optional_host_neither_fails_nor_holds_up_the_gate() {
         let builds = [
-            ended(Required::Required, Ending::Built { seconds: 2 }),
+            ended(Required::Required, Ending::Built { seconds: 2, without: vec![] }),
             ended(Required::Optional, failed_by_weather()),
             build(Required::Optional, BuildState::Listed { known: None }),
         ];

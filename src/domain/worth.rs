@@ -21,11 +21,6 @@ pub enum Base<'a> {
 pub struct Host<'a> {
     pub build: &'a Build,
     pub base: Base<'a>,
-    /// GitHub shows a check of it, or showed one before this: a red one is not to stay when the
-    /// next attempt is good.
-    pub shown: bool,
-    /// A person asked for this check.
-    pub asked: bool,
 }
 
 /// Where a host is shown.
@@ -37,12 +32,14 @@ pub enum Place {
     Table,
 }
 
-/// Where a host of a run with more hosts than `limit` is shown, when `shown` of them have a check.
+/// Where a host that has no check is shown, in a run with more hosts than `limit`, when `shown` of
+/// them have one.
 ///
-/// A check that is shown stays, so that it is completed; a failure is always shown.
+/// A failure is always shown. A host whose check was begun is not in question: it is completed,
+/// renewed when somebody asks, and its red one does not stay when the next attempt is good.
 #[must_use]
 pub fn place(host: &Host<'_>, shown: usize, limit: usize) -> Place {
-    if host.shown || host.asked || has_failed(&host.build.state) {
+    if has_failed(&host.build.state) {
         return Place::Check;
     }
     if has_changed(host) && shown < limit { Place::Check } else { Place::Table }
@@ -110,7 +107,7 @@ mod tests {
     }
 
     fn host<'a>(build: &'a Build, base: Base<'a>) -> Host<'a> {
-        Host { build, base, shown: false, asked: false }
+        Host { build, base }
     }
 
     #[test]
@@ -127,14 +124,6 @@ mod tests {
             assert_eq!(place(&host(&build, base), 60, 60), Place::Table, "{base:?}");
         }
         assert_eq!(place(&host(&build, Base::Derivation(NEW)), 0, 60), Place::Table);
-    }
-
-    #[test]
-    fn what_is_shown_or_was_asked_for_stays() {
-        let build = ended(Ending::Reused);
-        let unchanged = host(&build, Base::Derivation(NEW));
-        assert_eq!(place(&Host { shown: true, ..unchanged }, 99, 60), Place::Check);
-        assert_eq!(place(&Host { asked: true, ..unchanged }, 99, 60), Place::Check);
     }
 
     #[test]

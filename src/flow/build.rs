@@ -1,47 +1,63 @@
 //! Waiting builds × a free slot → an attempt → an ending.
+mod claim;
+
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::build::{Attempted, Ending, Rebuild, Waiting};
-use crate::domain::id::{AttemptId, BuildId, StorePath};
+use crate::domain::builder::Condition;
+use crate::domain::id::{AttemptId, BuildId, DrvPath, StorePath};
 use crate::domain::page::Counts;
 use crate::domain::plan::{self, Capability};
-use crate::domain::queue::{self, Candidate};
+use crate::domain::queue::{self, Candidate, place};
 use crate::domain::verdict;
+use crate::flow::build::claim::{Claimed, Looks, candidate};
 use crate::flow::evaluate::LEASE;
+use crate::flow::look;
 use crate::flow::shared::Shared;
 use crate::flow::{Stage, Step, fault, new_id};
-use crate::nix::Nix;
+use crate::nix::machine::Machine;
 use crate::nix::realise::{self, Progress, Wanted};
-use crate::nix::worker::{self, BuildLimits, Mode, Worker};
+use crate::nix::worker::{BuildLimits, Mode, Worker};
 use crate::store::{AttemptClaim, StoreError};
 use crate::telemetry;
 
 /// One slot of a builder: realises what it claims with a worker of its own.
 pub struct Slot {
     shared: Arc<Shared>,
-    nix: Nix,
+    machine: Machine,
     builder: crate::config::Builder,
     limits: BuildLimits,
     worker: Mutex<Option<Worker>>,
+    /// This machine's, for what comes back from another.
+    home: Mutex<Option<Worker>>,
+    looks: Mutex<Looks>,
 }
 
 /// An attempt, what came of it, and the length of its log.
 type Finished<'c> = (&'c AttemptClaim, Attempted, u64);
 
-/// How many of those whose turn it is a slot looks at.
+/// How many of those whose turn it is a slot looks at, of each kind that its builder can take.
 const WINDOW: i64 = 200;
 
 impl Slot {
     pub fn new(
         shared: Arc<Shared>,
-        nix: Nix,
+        machine: Machine,
         builder: crate::config::Builder,
         limits: BuildLimits,
     ) -> Self {
-        Self { shared, nix, builder, limits, worker: Mutex::new(None) }
+        Self {
+            shared,
+            machine,
+            builder,
+            limits,
+            worker: Mutex::default(),
+            home: Mutex::default(),
+            looks: Mutex::default(),
+        }
     }
 }
 
@@ -50,10 +66,11 @@ impl Stage for Slot {
     type Error = StoreError;
 
     async fn step(&self, stop: &CancellationToken) -> Result<Step, StoreError> {
-        let claims = self.claim().await?;
-        if claims.is_empty() {
-            return Ok(Step::Idle);
-        }
+        let claims = match self.claim().await? {
+            Claimed::Work(claims) => claims,
+            Claimed::LookAgain => return Ok(Step::Worked),
+            Claimed::Nothing => return Ok(Step::Idle),
+        };
         let work = stop.child_token();
         let finished = {
             let build = self.build(&claims, &work);
@@ -84,6 +101,7 @@ impl Stage for Slot {
         let now = self.shared.clock.now();
         let finished = self.shared.store.finish_attempts(finished, now).await?;
         self.shared.wakeups.tell(&finished.moved);
+        metrics::counter!(telemetry::FLAKY).increment(finished.flaky);
         for attempt in &finished.lost {
             tracing::warn!(attempt.id = %attempt, "attempt {attempt} was lost while it ran; another takes its place");
         }
@@ -92,33 +110,54 @@ impl Stage for Slot {
 }
 
 impl Slot {
-    async fn claim(&self) -> Result<Vec<AttemptClaim>, StoreError> {
+    /// Claims what is this slot's to take, of what waits and is not left to a better builder.
+    async fn claim(&self) -> Result<Claimed<Vec<AttemptClaim>>, StoreError> {
         let now = self.shared.clock.now();
         let store = &self.shared.store;
-        let mut systems = self.builder.systems.clone();
-        systems.push("builtin".to_owned());
-        let mut waiting = store.candidates(&systems, now, WINDOW).await?;
-        let features = &self.builder.features;
-        waiting.retain(|it| it.features.iter().all(|one| features.contains(one)));
-        let waiting: Vec<Candidate> = waiting
-            .into_iter()
-            .map(|it| {
-                // What is built from scratch is built alone, as what nobody knows.
-                let expected_ms = it.expected_ms.filter(|_| it.rebuild == Rebuild::IfMissing);
-                Candidate { derivation: it.drv, run: it.run, expected_ms }
-            })
-            .collect();
-        let taken = queue::take(&waiting, self.builder.slots);
-        if taken.is_empty() {
-            return Ok(vec![]);
+        let name = self.builder.name.as_str();
+        let own = look::capability(&self.builder);
+        let offered = store.candidates(&own, now, WINDOW).await?;
+        let waiting: Vec<Candidate> = offered.into_iter().map(candidate).collect();
+        if waiting.is_empty() {
+            return Ok(Claimed::Nothing);
         }
-        let wanted: Vec<_> = taken.into_iter().map(|drv| (drv, new_id())).collect();
+        let builders = store.own_builders().await?;
+        let mut looks = self.looks.lock().await;
+        let is_patient = |drv: &DrvPath| looks.is_patient(drv, now);
+        let share = place::share(waiting.clone(), name, &builders, is_patient);
+        looks.left(share.left, now);
+        let taken = queue::take(&share.kept, self.builder.slots);
+        if taken.is_empty() || !self.answers().await? {
+            return Ok(Claimed::Nothing);
+        }
+        let wanted: Vec<_> = taken.iter().map(|drv| (drv.clone(), new_id())).collect();
         let lease = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
-        let (claims, moved) = store
-            .claim_attempts(&wanted, &self.builder.name, &self.shared.owner, now, lease)
-            .await?;
+        let (claims, moved) =
+            store.claim_attempts(&wanted, name, &self.shared.owner, now, lease).await?;
         self.shared.wakeups.tell(&moved);
-        Ok(claims)
+        let mut rest = waiting;
+        rest.retain(|it| !taken.contains(&it.derivation));
+        if !claims.is_empty() && place::concerns_others(&rest, name, &builders) {
+            // What was left to this builder is for others, now that a slot less is free.
+            self.shared.wakeups.build.notify_waiters();
+        }
+        Ok(looks.claimed(&taken, claims))
+    }
+
+    /// Whether the builder answers: nothing is claimed for a machine that is not there.
+    async fn answers(&self) -> Result<bool, StoreError> {
+        let mut kept = self.worker.lock().await;
+        match self.machine.worker(&mut kept).await {
+            Ok(worker) => {
+                *kept = Some(worker);
+                Ok(true)
+            }
+            Err(error) => {
+                let (name, why) = (&self.builder.name, self.machine.told(&error));
+                look::tell(&self.shared, name, &Condition::Unreachable { why }, None).await?;
+                Ok(false)
+            }
+        }
     }
 
     /// Realises the claimed derivations; an answer, or weather, for each.
@@ -131,10 +170,15 @@ impl Slot {
             claims.iter().map(|it| (it, Attempted::Weather(what.clone()), 0)).collect()
         };
         let mut kept = self.worker.lock().await;
-        let mut worker = match worker::kept_or_new(&mut kept, &self.nix).await {
-            Ok(worker) => worker,
-            Err(error) => return weather(format!("Nix could not be started: {error}")),
+        let name = &self.builder.name;
+        // The one that answered before the claim.
+        let Some(mut worker) = kept.take() else {
+            return weather(format!("no connection to {name}"));
         };
+        if let Err(words) = self.bring(claims, &mut worker, stop).await {
+            *kept = Some(worker);
+            return weather(format!("the derivation could not be copied to {name}: {words}"));
+        }
         let mut wanted = Vec::with_capacity(claims.len());
         for claim in claims {
             match self.shared.logs.create(claim.attempt()) {
@@ -167,11 +211,12 @@ impl Slot {
             worker.stop().await;
         }
         let took = only.is_some().then(|| since.elapsed().as_secs());
-        results
+        self.take_back(claims, results, stop)
+            .await
             .into_iter()
             .filter_map(|(path, mut attempted)| {
                 // What a person waited for: its dependencies' time too, where it was built alone.
-                if let (Attempted::Answered(Ending::Built { seconds }), Some(took)) =
+                if let (Attempted::Answered(Ending::Built { seconds, .. }), Some(took)) =
                     (&mut attempted, took)
                 {
                     *seconds = took;
@@ -183,6 +228,46 @@ impl Slot {
                 })
             })
             .collect()
+    }
+
+    /// What is brought there is no garbage while the worker lives.
+    async fn bring(
+        &self,
+        claims: &[AttemptClaim],
+        worker: &mut Worker,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        if self.machine.is_remote() {
+            for claim in claims {
+                let held = worker.add_temp_root(claim.drv().as_str()).await;
+                held.map_err(|it| self.machine.told(&it))?;
+            }
+        }
+        self.machine.bring(claims.iter().map(AttemptClaim::drv), stop).await
+    }
+
+    /// What is wanted here and does not arrive is not built.
+    async fn take_back(
+        &self,
+        claims: &[AttemptClaim],
+        mut results: Vec<(DrvPath, Attempted)>,
+        stop: &CancellationToken,
+    ) -> Vec<(DrvPath, Attempted)> {
+        let is_good =
+            |it: &Attempted| matches!(it, Attempted::Answered(ending) if ending.is_good());
+        let good = |drv| results.iter().any(|(it, attempted)| it == drv && is_good(attempted));
+        let good = claims.iter().filter(|it| good(it.drv()));
+        let outputs = good.flat_map(|it| it.derivation().outputs.values().cloned());
+        let outputs: Vec<StorePath> = outputs.collect();
+        let mut home = self.home.lock().await;
+        if let Err(words) = self.machine.take_back(&outputs, &mut home, stop).await {
+            let name = &self.builder.name;
+            let what = format!("what was built could not be copied from {name}: {words}");
+            for (_, attempted) in results.iter_mut().filter(|(_, it)| is_good(it)) {
+                *attempted = Attempted::Weather(what.clone());
+            }
+        }
+        results
     }
 
     /// What was asked for from scratch is compared with what is there, if that is whole; a worker
@@ -246,14 +331,18 @@ impl Slot {
     }
 }
 
-/// At the start: builds that no builder could take are looked at again with the builders of today.
+/// At the start, and when the builders change: what waits is looked at again with the builders of today.
 pub async fn place_again(shared: &Shared, builders: &[Capability]) -> Result<(), StoreError> {
-    let held = shared.store.held().await?;
-    let moved: Vec<(BuildId, Waiting)> = held
+    shared.store.adopt().await?;
+    let waiting = shared.store.waiting().await?;
+    let moved: Vec<(BuildId, Waiting)> = waiting
         .into_iter()
         .filter_map(|it| {
             let now = plan::placement(&it.derivation, builders);
-            (now != it.for_what).then_some((it.build, now))
+            // Its time to be tried again stands.
+            let stays = now == it.for_what
+                || matches!((&now, &it.for_what), (Waiting::Slot, Waiting::Retry { .. }));
+            (!stays).then_some((it.build, now))
         })
         .collect();
     if !moved.is_empty() {

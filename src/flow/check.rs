@@ -5,20 +5,21 @@ mod work;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::domain::build::{Derivation, Ending, Required, Waiting, Warning};
 use crate::domain::id::{AttrPath, CommitSha};
-use crate::domain::plan::{Capability, EvaluationLimits, Plan};
+use crate::domain::plan::Plan;
 use crate::domain::policy::PolicyError;
 use crate::domain::verdict::Verdict;
 use crate::flow::check::work::Work;
 use crate::flow::evaluate::Tools;
+use crate::flow::look::Builders;
 use crate::nix::Nix;
 use crate::nix::eval::{EvalError, Evaluator};
 use crate::nix::flake::NotAFlakeRef;
+use crate::nix::machine::Machine;
 
 /// What to check, and with what.
 #[derive(Clone, Debug)]
@@ -28,9 +29,16 @@ pub struct CheckRequest {
     /// Labels; empty for all.
     pub hosts: Vec<String>,
     pub nix: config::Nix,
+    /// Those of one machine: the hosts are built there.
     pub builders: Vec<config::Builder>,
     /// A directory of our own for caches and logs.
     pub scratch: PathBuf,
+}
+
+impl CheckRequest {
+    fn machine(&self, nix: &Nix) -> Machine {
+        self.builders.first().map_or_else(|| Machine::local(nix), |it| Machine::new(nix, it))
+    }
 }
 
 /// What happens, for whoever watches.
@@ -112,18 +120,9 @@ pub async fn check(
     std::fs::create_dir_all(&request.scratch).map_err(scratch)?;
     let nix = Nix::new(&request.nix);
     let tools = Tools {
-        evaluator: Evaluator::new(
-            nix.clone(),
-            &request.nix,
-            &request.scratch,
-            Arc::new(Semaphore::new(request.nix.evaluations)),
-        ),
+        evaluator: Evaluator::new(nix.clone(), &request.nix, &request.scratch),
         nix,
-        limits: EvaluationLimits {
-            at_once: request.nix.evaluations,
-            memory: request.nix.evaluation_memory,
-        },
-        builders: request.builders.iter().map(capability).collect(),
+        builders: Arc::new(Builders::new(&request.builders)),
     };
     let (pinned, policy) = source::pin(&tools.evaluator, &request.flake, &stop).await?;
     let planned = tools.plan((&pinned, None), &policy, &[], &stop).await;
@@ -139,15 +138,10 @@ pub async fn check(
     Ok(work.report(&request.flake, pinned.revision, plan.problem.as_ref(), &stop))
 }
 
-/// What a builder of the settings can do.
-pub fn capability(builder: &config::Builder) -> Capability {
-    Capability { systems: builder.systems.clone(), features: builder.features.clone() }
-}
-
 fn of_flake(flake: &str, error: EvalError) -> CheckError {
     let flake = flake.to_owned();
     match error {
-        EvalError::Flake(it) | EvalError::Limit(it) => {
+        EvalError::Flake(it) | EvalError::Limit(it) | EvalError::Memory(it) => {
             CheckError::Flake { flake, headline: it.headline, detail: it.trace }
         }
         EvalError::Cancelled => CheckError::Stopped,

@@ -2,21 +2,23 @@
 mod interrupted;
 mod skip;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::build::{Build, BuildState, Ending, Required};
-use crate::domain::id::AttrPath;
-use crate::domain::plan::{self, Capability, EvaluationLimits, Plan};
+use crate::domain::build::{Build, BuildState, Derivation, Ending, Required, Warning};
+use crate::domain::evaluation;
+use crate::domain::id::{AttrPath, BuildId};
+use crate::domain::plan::{self, Plan};
 use crate::domain::policy::Policy;
 use crate::domain::verdict::{Problem, Verdict};
 pub(super) use crate::flow::evaluate::interrupted::Interrupted;
 use crate::flow::hosts::Evaluation;
-use crate::flow::place::Placing;
+use crate::flow::look::Builders;
+use crate::flow::place::{self, Placing};
 use crate::flow::shared::Shared;
 use crate::flow::source::{Commits, SourceError};
 use crate::flow::subject::{Finder, Subject};
@@ -29,21 +31,21 @@ use crate::store::facts::RunFacts;
 use crate::store::runs::{self, EvaluationOutcome, NewBuild};
 use crate::store::{RunClaim, StoreError};
 
-/// A claim is renewed three times before it would be lost.
-pub const LEASE: Duration = Duration::from_mins(1);
+/// A claim is renewed three times before it would be lost; work of whoever died is claimed again
+/// within a minute, the sweep's period included.
+pub const LEASE: Duration = Duration::from_secs(40);
 
 /// What evaluations are made with; shared by the lanes, and by `check`.
 pub struct Tools {
     pub nix: Nix,
     pub evaluator: Evaluator,
-    pub limits: EvaluationLimits,
-    pub builders: Vec<Capability>,
+    pub builders: Arc<Builders>,
 }
 
 /// What a flake has of what the policy wants.
 pub(super) type Listed = Result<Vec<AttrPath>, EvalError>;
 
-/// One lane: evaluates a run at a time. Processes are limited across lanes by the evaluator.
+/// One lane: evaluates a run at a time. The evaluator limits processes across lanes.
 pub struct Evaluate {
     shared: Arc<Shared>,
     tools: Arc<Tools>,
@@ -105,10 +107,12 @@ impl Evaluate {
             Finder { commits, evaluator, stop }.find(&facts).await?;
         let tested = (merge.as_ref(), pinned.source.clone());
         let origin = insight::origin(&self.commits, &facts, tested, stop).await?;
+        let identity = evaluator.identity(&pinned).await?;
         let subject = runs::Subject {
             merge: merge.as_ref(),
             compared_with: origin.compared_with.as_ref(),
             existing: policy.gate.existing_failures,
+            evaluation: identity.as_deref(),
         };
         store.set_subject(claim, &subject, self.shared.clock.now()).await?;
         store.set_origin(claim, &origin, self.shared.clock.now()).await?;
@@ -173,21 +177,27 @@ impl Evaluate {
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
         // After a crash some are evaluated already, and of those that are built again some are
-        // known from before.
+        // known from before, as is what another run has evaluated.
         let listed = |it: &&Build| matches!(it.state, BuildState::Listed { .. });
-        let known = self.placing.known(builds.iter().filter(listed), facts.run.trust).await?;
-        let mut todo: HashMap<&AttrPath, &Build> =
-            builds.iter().filter(listed).map(|it| (&it.attr, it)).collect();
-        todo.retain(|_, it| known.iter().all(|known| known.build != it.id));
+        let (store, trust) = (&self.shared.store, facts.run.trust);
+        let before = store.evaluated_before(claim).await?;
+        let failed = store.failed_needs(self.shared.clock.now()).await?;
+        let known = builds.iter().filter(listed).filter_map(|it| known(it, &before)).collect();
+        let known = self.placing.known(known, (trust, &failed)).await?;
+        let placed: HashSet<&BuildId> = known.iter().map(|it| &it.build).collect();
+        let todo = builds.iter().filter(listed).filter(|it| !placed.contains(&it.id));
+        let todo: HashMap<&AttrPath, &Build> = todo.map(|it| (&it.attr, it)).collect();
         self.note(claim, known).await?;
         let attrs = builds.iter().map(|it| &it.attr).filter(|attr| todo.contains_key(*attr));
         let known = attrs.map(|attr| (attr.clone(), facts.known.get(attr).copied()));
-        let batches = plan::batches(known, self.tools.limits);
-        let at_once = self.tools.limits.at_once;
-        let mut evaluation = Evaluation::new(&self.tools.evaluator, flake, batches, at_once, stop);
+        let evaluator = &self.tools.evaluator;
+        let batches = evaluation::batches(known, evaluator.limits());
+        let mut evaluation = Evaluation::new(evaluator, flake, batches, stop);
         while let Some(outcomes) = evaluation.next().await {
             let outcomes = outcomes.map_err(|_| Interrupted::Stopped)?;
-            self.note(claim, self.placing.look_up(outcomes, &todo, facts.run.trust).await?).await?;
+            let failed = store.failed_needs(self.shared.clock.now()).await?;
+            let placed = self.placing.look_up(outcomes, &todo, (trust, &failed)).await?;
+            self.note(claim, placed).await?;
         }
         Ok(())
     }
@@ -279,12 +289,26 @@ impl RunFacts {
     }
 }
 
+/// The derivation of a build, and what it warned of where that is not noted yet.
+fn known<'a>(
+    build: &'a Build,
+    before: &'a HashMap<AttrPath, (Derivation, Vec<Warning>)>,
+) -> Option<place::Known<'a>> {
+    match &build.state {
+        BuildState::Listed { known: Some(derivation) } => Some((build, derivation, &[])),
+        BuildState::Listed { known: None } => {
+            before.get(&build.attr).map(|(derivation, warnings)| (build, derivation, &warnings[..]))
+        }
+        BuildState::Waiting { .. } | BuildState::Building { .. } | BuildState::Ended { .. } => None,
+    }
+}
+
 fn new_build(planned: plan::Planned) -> NewBuild {
     let plan::Planned { attr, label, required } = planned;
     NewBuild { id: new_id(), attr, label, required }
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -296,6 +320,7 @@ fn of_required_from(error: EvalError) -> EvalError {
             EvalError::Flake(failure)
         }
         error @ (EvalError::Limit(_)
+        | EvalError::Memory(_)
         | EvalError::AnotherCommit { .. }
         | EvalError::Weather(_)
         | EvalError::Cancelled

@@ -1,8 +1,11 @@
 //! A build that ended well → what changes on its host, against the commit before.
 //!
 //! Nothing waits for this stage: a gate has its verdict and a check its conclusion without it, and
-//! what it finds out is added to them. It reads the store alone; of an unchanged host, or one
-//! whose base was never built, the store of rows knows the answer by itself.
+//! what it finds out is added to them. It reads Nix's stores alone, this machine's and its builders';
+//! of an unchanged host, or one whose base was never built, the store of rows knows the answer by
+//! itself.
+mod stores;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -12,26 +15,25 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::closure::{self, Closure};
+use crate::domain::closure::{self, Closure, Difference};
 use crate::domain::id::{CommitSha, StorePath};
-use crate::domain::insight::{Absent, Base, Changes, Insight};
+use crate::domain::insight::{Absent, Base, Changes, Insight, Seen};
 use crate::domain::run::{Merge, Reason};
+use crate::flow::insight::stores::{FETCH, Place, Stores};
+use crate::flow::look::Builders;
 use crate::flow::shared::Shared;
 use crate::flow::source::{Commits, SourceError};
 use crate::flow::{Stage, Step};
 use crate::nix::Nix;
-use crate::nix::closure::{ClosureError, Closures, MOST_PATHS};
+use crate::nix::closure::{ClosureError, Closures, MOST_PATHS, Paths};
 use crate::nix::git::Mirror;
 use crate::nix::revision::{self, Own, Revision};
 use crate::nix::system;
-use crate::nix::worker::{self, Fetched, Worker, WorkerError};
+use crate::nix::worker::{Fetched, WorkerError};
 use crate::store::StoreError;
 use crate::store::facts::RunFacts;
 use crate::store::insights::{Origin, Wanted};
 
-/// A base that is fetched from a cache is waited for this long at a time. What arrived stays: the
-/// next try goes on from there. Shorter than the silence after which a stage counts as stuck.
-const FETCH: Duration = Duration::from_secs(90);
 /// Tries before it is said that it cannot be told.
 const MOST_TRIES: u32 = 4;
 /// A base that is being built is looked at again after this time.
@@ -47,15 +49,13 @@ const MERGE_BASE: Duration = Duration::from_secs(30);
 /// Compares hosts with what they were, one at a time.
 pub struct Compare {
     shared: Arc<Shared>,
-    nix: Nix,
     commits: Commits,
     kept: Mutex<Kept>,
 }
 
 /// What is kept from one host to the next; let go when nothing is left to do.
-#[derive(Default)]
 struct Kept {
-    worker: Option<Worker>,
+    stores: Stores,
     closures: Closures,
     answers: HashMap<[String; 4], Insight>,
     /// When commits were made; `None` of one that is not in its mirror.
@@ -70,14 +70,22 @@ enum Untold {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
     Closure(ClosureError),
     #[error("the store cannot be read: {0}")]
     Files(#[from] io::Error),
 }
 
 impl Compare {
-    pub fn new(shared: Arc<Shared>, nix: Nix, commits: Commits) -> Self {
-        Self { shared, nix, commits, kept: Mutex::default() }
+    pub fn new(shared: Arc<Shared>, nix: Nix, builders: Arc<Builders>, commits: Commits) -> Self {
+        let kept = Kept {
+            stores: Stores::new(nix, builders),
+            closures: Closures::default(),
+            answers: HashMap::new(),
+            times: HashMap::new(),
+        };
+        Self { shared, commits, kept: Mutex::new(kept) }
     }
 }
 
@@ -90,9 +98,7 @@ impl Stage for Compare {
         let store = &self.shared.store;
         let all = store.insights_wanted(self.shared.clock.now(), AT_ONCE).await?;
         if all.is_empty() {
-            if let Some(worker) = std::mem::take(&mut *kept).worker {
-                worker.stop().await;
-            }
+            kept.let_go().await;
             return Ok(Step::Idle);
         }
         let begun = Instant::now();
@@ -111,6 +117,16 @@ impl Stage for Compare {
         let moved = store.set_insights(&known, self.shared.clock.now()).await?;
         self.shared.wakeups.tell(&moved);
         Ok(if stop.is_cancelled() { Step::Idle } else { Step::Worked })
+    }
+}
+
+impl Kept {
+    async fn let_go(&mut self) {
+        let Self { stores, closures, answers, times } = self;
+        stores.let_go().await;
+        *closures = Closures::default();
+        answers.clear();
+        times.clear();
     }
 }
 
@@ -160,7 +176,9 @@ impl Compare {
         tracing::warn!(build.id = %build, "build {build} is not compared with what was before: {error}");
         let why = match error {
             Untold::Late => Absent::Late { seconds: FETCH.as_secs() * u64::from(tries) },
-            Untold::Worker(_) | Untold::Closure(_) | Untold::Files(_) => Absent::Unreadable,
+            Untold::Worker(_) | Untold::Store(_) | Untold::Closure(_) | Untold::Files(_) => {
+                Absent::Unreadable
+            }
         };
         Ok(Some(absent(wanted, why)))
     }
@@ -177,23 +195,18 @@ impl Compare {
         if let Some(known) = kept.answers.get(&key) {
             return Ok(known.clone());
         }
-        let mut worker = worker::kept_or_new(&mut kept.worker, &self.nix).await?;
-        // For as long as the worker lives: until there is nothing left to do.
-        worker.add_temp_root(base.as_str()).await?;
-        worker.add_temp_root(wanted.out.as_str()).await?;
-        let valid = worker.valid_paths(std::slice::from_ref(base)).await?;
-        if !valid.contains(base) {
-            match worker.ensure(base, FETCH).await? {
-                Fetched::Valid => {}
+        let Some(head_at) = kept.stores.find(&wanted.out, &self.shared.store).await? else {
+            return Ok(absent(wanted, Absent::Elsewhere));
+        };
+        let base_at = match kept.stores.find(base, &self.shared.store).await? {
+            Some(place) => place,
+            None => match kept.stores.fetch(base).await? {
+                Fetched::Valid => Place::Here,
                 Fetched::Late => return Err(Untold::Late),
-                Fetched::NotFound => {
-                    kept.worker = Some(worker);
-                    return Ok(absent(wanted, Absent::Gone));
-                }
-            }
-        }
-        let insight = self.look(kept, &mut worker, (wanted, base)).await?;
-        kept.worker = Some(worker);
+                Fetched::NotFound => return Ok(absent(wanted, Absent::Gone)),
+            },
+        };
+        let insight = self.look(kept, wanted, [(base, &base_at), (&wanted.out, &head_at)]).await?;
         if kept.answers.len() >= MOST_KEPT {
             kept.answers.clear();
         }
@@ -205,22 +218,43 @@ impl Compare {
     async fn look(
         &self,
         kept: &mut Kept,
-        worker: &mut Worker,
-        (wanted, base): (&Wanted, &StorePath),
+        wanted: &Wanted,
+        [base, head]: [(&StorePath, &Place); 2],
     ) -> Result<Insight, Untold> {
-        let head = &wanted.out;
+        let Kept { stores, closures, .. } = kept;
+        closures.begin();
+        let before = stores.closure(closures, base).await?;
+        let after = stores.closure(closures, head).await?;
+        let difference = closure::compare(
+            &Closure { toplevel: base.0, paths: closures.paths(&before) },
+            &Closure { toplevel: head.0, paths: closures.paths(&after) },
+        );
+        match (base.1, head.1) {
+            (Place::Here, Place::Here) => {
+                self.read(kept, wanted, [(base.0, before), (head.0, after)], difference).await
+            }
+            // Files are read here alone.
+            (Place::There(_), _) | (_, Place::There(_)) => {
+                let changes = Changes::of(difference, vec![], None);
+                let changes = Box::new(Changes { seen: Seen::Paths, ..changes });
+                Ok(Insight::Changed { base: wanted.base_commit.clone(), changes })
+            }
+        }
+    }
+
+    /// What their files say besides.
+    async fn read(
+        &self,
+        kept: &mut Kept,
+        wanted: &Wanted,
+        [(base, before), (head, after)]: [(&StorePath, Paths); 2],
+        difference: Difference,
+    ) -> Result<Insight, Untold> {
         let mirror = self.commits.as_it_is(wanted.repository);
         let Kept { closures, times, .. } = kept;
         let base_revision =
             revision(&mirror, times, (&wanted.base_commit, wanted.base_source.as_ref())).await;
         let revision = revision(&mirror, times, (&wanted.commit, wanted.source.as_ref())).await;
-        closures.begin();
-        let before = closures.of(worker, base).await.map_err(Untold::Closure)?;
-        let after = closures.of(worker, head).await.map_err(Untold::Closure)?;
-        let difference = closure::compare(
-            &Closure { toplevel: base, paths: closures.paths(&before) },
-            &Closure { toplevel: head, paths: closures.paths(&after) },
-        );
         let own_before = Own::of(closures, (base, &before), &after, &base_revision);
         let own_after = Own::of(closures, (head, &after), &before, &revision);
         let (base, head) = (base.clone(), head.clone());

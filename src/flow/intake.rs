@@ -19,7 +19,7 @@ use crate::github::webhook;
 use crate::store::decide::Decided;
 use crate::store::deliveries::StoredDelivery;
 use crate::store::reactions::NewReaction;
-use crate::store::{Store, StoreError};
+use crate::store::{Event, Store, StoreError};
 
 /// Decides the deliveries that the webhook accepted.
 pub struct Intake {
@@ -93,7 +93,7 @@ impl Intake {
         let moved = self.shared.store.decide_all(std::mem::take(decided), now).await?;
         self.shared.wakeups.tell(&moved);
         if asked {
-            self.shared.wakeups.ask.notify_waiters();
+            self.shared.wakeups.say(Event::DeliveryAsks);
         }
         Ok(())
     }

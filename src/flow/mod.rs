@@ -4,13 +4,17 @@
 //! - [`evaluate`]: a run → its builds, evaluated (`subject` says of what, [`hosts`] keeps them
 //!   apart, `place` looks what Nix has already).
 //! - [`build`]: waiting builds × a free slot → an attempt → an ending.
+//! - [`look`]: a builder → whether it takes work; [`watch`] wakes the slots for what others changed.
 //! - [`insight`]: a build that ended well → what changes on its host.
 //! - [`report`]: what is known ≠ what GitHub shows → published.
 //! - [`react`]: comments that were commands are answered.
 //! - [`recover`]: what did not reach us → deliveries of our own, decided like GitHub's.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
+//! - [`alone`]: what one instance does at a time; [`beat`]: that this one is alive.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal.
+pub mod alone;
 pub mod ask;
+pub mod beat;
 pub mod build;
 pub mod check;
 pub mod evaluate;
@@ -18,6 +22,7 @@ pub mod fault;
 pub mod hosts;
 pub mod insight;
 pub mod intake;
+pub mod look;
 mod place;
 pub mod react;
 pub mod recover;
@@ -26,6 +31,7 @@ pub mod shared;
 pub mod source;
 mod subject;
 pub mod sweep;
+pub mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,6 +62,27 @@ pub trait Stage: Send + Sync + 'static {
         &self,
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<Step, Self::Error>> + Send;
+}
+
+/// A stage that ends between two of its steps, once it is retired.
+pub struct Retiring<S> {
+    pub stage: S,
+    pub retired: CancellationToken,
+    /// What tells its [`drive`] to stop.
+    pub over: CancellationToken,
+}
+
+impl<S: Stage> Stage for Retiring<S> {
+    const NAME: &'static str = S::NAME;
+    type Error = S::Error;
+
+    async fn step(&self, stop: &CancellationToken) -> Result<Step, S::Error> {
+        if self.retired.is_cancelled() {
+            self.over.cancel();
+            return Ok(Step::Idle);
+        }
+        self.stage.step(stop).await
+    }
 }
 
 /// Works until idle, then waits for a wakeup or for `period`, until told to stop; `beat` is called

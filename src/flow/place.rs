@@ -4,18 +4,24 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::domain::build::{Build, BuildState, Derivation, Rebuild};
-use crate::domain::id::{AttrPath, DrvPath, StorePath};
-use crate::domain::plan::{self, Known};
+use crate::domain::build::{Build, Derivation, Rebuild, Warning};
+use crate::domain::evaluation;
+use crate::domain::id::{AttemptId, AttrPath, DrvPath, StorePath};
+use crate::domain::plan;
 use crate::domain::run::Trust;
 use crate::flow::evaluate::{Interrupted, Tools};
 use crate::flow::hosts::HostOutcome;
 use crate::nix::eval::Evaluated;
 use crate::nix::flake::Pinned;
 use crate::nix::roots::Roots;
-use crate::nix::worker::{self, Worker};
+use crate::nix::worker::{self, Worker, WorkerError};
+use crate::store::failures::FailedNeed;
 use crate::store::runs::{EvaluationOutcome, Outcome};
 use crate::telemetry;
+
+/// A build whose derivation is known without evaluating it, and what it warned of where that is not
+/// noted yet.
+pub(super) type Known<'a> = (&'a Build, &'a Derivation, &'a [Warning]);
 
 /// Asks the Nix store what is valid, and holds what must stay.
 pub(super) struct Placing {
@@ -46,36 +52,29 @@ impl Placing {
     /// need no evaluation. The others are not among what is given.
     pub(super) async fn known(
         &self,
-        builds: impl Iterator<Item = &Build>,
-        trust: Trust,
+        known: Vec<Known<'_>>,
+        (trust, failed): (Trust, &[FailedNeed]),
     ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
-        let known: Vec<(&Build, &Derivation)> = builds
-            .filter_map(|build| match &build.state {
-                BuildState::Listed { known } => known.as_ref().map(|it| (build, it)),
-                BuildState::Waiting { .. }
-                | BuildState::Building { .. }
-                | BuildState::Ended { .. } => None,
-            })
-            .collect();
         if known.is_empty() {
             return Ok(vec![]);
         }
         let mut kept = self.worker.lock().await;
         let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
-        let wanted = known.iter().flat_map(|(_, it)| {
+        let wanted = known.iter().flat_map(|(_, it, _)| {
             it.outputs.values().cloned().chain(it.path.as_str().parse::<StorePath>().ok())
         });
         let valid = worker.valid_paths(&wanted.collect::<Vec<_>>()).await?;
+        let doomed = doomed(&mut worker, failed).await?;
         let mut rows = Vec::with_capacity(known.len());
-        for (build, derivation) in known {
-            if !valid.iter().any(|it| it.as_str() == derivation.path.as_str()) {
+        for (build, derivation, warnings) in known {
+            if !derivation.path.as_str().parse().is_ok_and(|it| valid.contains(&it)) {
                 continue;
             }
-            let how = (build.rebuild, trust);
+            let how = (build.rebuild, trust, &doomed);
             let outcome = self.outcome(&mut worker, &valid, derivation.clone(), how).await?;
             let build = build.id.clone();
-            // What it warned of is noted already.
-            rows.push(EvaluationOutcome { build, outcome, took: None, warnings: vec![] });
+            let warnings = warnings.to_vec();
+            rows.push(EvaluationOutcome { build, outcome, took: None, warnings });
         }
         *kept = Some(worker);
         Ok(rows)
@@ -86,12 +85,13 @@ impl Placing {
         &self,
         outcomes: Vec<HostOutcome>,
         todo: &HashMap<&AttrPath, &Build>,
-        trust: Trust,
+        (trust, failed): (Trust, &[FailedNeed]),
     ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
         let mut kept = self.worker.lock().await;
         let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
         let wanted: Vec<StorePath> = outcomes.iter().flat_map(outputs).cloned().collect();
         let valid = worker.valid_paths(&wanted).await?;
+        let doomed = doomed(&mut worker, failed).await?;
         let mut rows = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             match outcome {
@@ -105,11 +105,11 @@ impl Placing {
                         evaluated;
                     let Some(build) = todo.get(&attr) else { continue };
                     measured(elapsed_ms, peak_memory);
-                    let how = (build.rebuild, trust);
+                    let how = (build.rebuild, trust, &doomed);
                     rows.push(EvaluationOutcome {
                         build: build.id.clone(),
                         outcome: self.outcome(&mut worker, &valid, derivation, how).await?,
-                        took: Some(Known {
+                        took: Some(evaluation::Known {
                             evaluation_ms: i64::try_from(elapsed_ms).unwrap_or(i64::MAX),
                             peak_memory: i64::try_from(peak_memory).unwrap_or(i64::MAX),
                         }),
@@ -128,7 +128,7 @@ impl Placing {
         worker: &mut Worker,
         valid: &HashSet<StorePath>,
         derivation: Derivation,
-        (rebuild, trust): (Rebuild, Trust),
+        (rebuild, trust, doomed): (Rebuild, Trust, &HashMap<DrvPath, AttemptId>),
     ) -> Result<Outcome, Interrupted> {
         let is_valid = !derivation.outputs.is_empty()
             && derivation.outputs.values().all(|it| valid.contains(it));
@@ -142,9 +142,30 @@ impl Placing {
         worker.add_temp_root(derivation.path.as_str()).await?;
         let root = building_root(&derivation.path, trust);
         self.roots.hold(worker, &root, derivation.path.as_str()).await?;
-        let waiting = plan::placement(&derivation, &self.tools.builders);
-        Ok(Outcome::Wait(derivation, waiting))
+        let waiting = plan::placement(&derivation, &self.tools.builders.capabilities());
+        Ok(match doomed.get(&derivation.path) {
+            Some(attempt) => Outcome::NeedsFailed(derivation, waiting, attempt.clone()),
+            None => Outcome::Wait(derivation, waiting),
+        })
     }
+}
+
+/// More derivations than a fleet has that need one thing; the rest is built and fails by itself.
+const MOST_DEPENDENTS: usize = 20_000;
+
+/// The derivations of this store that need one that failed, each with the attempt in which it did.
+async fn doomed(
+    worker: &mut Worker,
+    failed: &[FailedNeed],
+) -> Result<HashMap<DrvPath, AttemptId>, WorkerError> {
+    let mut doomed = HashMap::new();
+    for need in failed {
+        let dependents = worker.dependents(&need.derivation, MOST_DEPENDENTS).await?;
+        if !need.built_since.iter().any(|it| dependents.contains(it)) {
+            doomed.extend(dependents.into_iter().map(|it| (it, need.attempt.clone())));
+        }
+    }
+    Ok(doomed)
 }
 
 fn outputs(outcome: &HostOutcome) -> impl Iterator<Item = &StorePath> {

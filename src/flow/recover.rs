@@ -32,7 +32,7 @@ use crate::github::webhook;
 use crate::store::intake::{Accepted, Arrival, NewDelivery};
 use crate::store::looks::{Look, LookKind};
 use crate::store::recover::{Mark, Missed};
-use crate::store::{Body, StoreError};
+use crate::store::{Body, Event, StoreError};
 use crate::telemetry;
 
 /// Looks at GitHub for what it did not tell.
@@ -260,8 +260,9 @@ impl Recover {
             repository,
             installation: Some(installation),
             received_at: self.now(),
-            standing: Arrival::Received,
-            body_sha256: hex::encode(Sha256::digest(body.as_bytes())),
+            standing: Arrival::Received {
+                body_sha256: hex::encode(Sha256::digest(body.as_bytes())),
+            },
             body: Body::pack(body.as_bytes())?,
         };
         let accepted = self.shared.store.accept(vec![delivery]).await?;
@@ -272,7 +273,7 @@ impl Recover {
                 installation = installation.0,
                 "GitHub did not tell us, so we found out: {subject}"
             );
-            self.shared.wakeups.intake.notify_one();
+            self.shared.wakeups.say(Event::DeliveryWaiting);
         }
         Ok(())
     }

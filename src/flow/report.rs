@@ -2,8 +2,8 @@
 //!
 //! Nothing is announced when it happens: this stage compares what is known with what GitHub shows
 //! and publishes the difference, so that a lost call, a crash and a restart are all mended by the
-//! same lines. Each installation has one writer, which sends one request at a time; none waits
-//! for another.
+//! same lines. Each installation has one writer, among all instances, which sends one request at a
+//! time; none waits for another.
 //!
 //! - `writer`: which request comes next, within what GitHub allows and the run may cost.
 //! - `gather`: what is due, without the hosts that are not worth a check.
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::InstallationId;
 use crate::domain::link::Links;
+use crate::flow::alone::Held;
 use crate::flow::report::writer::{Next, Writer};
 use crate::flow::shared::Shared;
 use crate::flow::{Stage, Step};
@@ -40,6 +41,8 @@ pub struct Report {
     settings: Settings,
     /// What each installation has spent; taken out while its writer is under way.
     writers: Mutex<HashMap<InstallationId, Writer>>,
+    /// The right to write to each installation, which one instance has at a time.
+    leases: Mutex<HashMap<InstallationId, Arc<Held>>>,
     /// When there was nothing to send, the last time.
     rested: Mutex<Option<Instant>>,
 }
@@ -78,6 +81,7 @@ impl Report {
             links,
             settings,
             writers: Mutex::default(),
+            leases: Mutex::default(),
             rested: Mutex::default(),
         }
     }
@@ -91,6 +95,15 @@ impl Report {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner).insert(installation, writer);
     }
 
+    fn lease(&self, installation: InstallationId) -> Arc<Held> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let name = format!("report to installation {}", installation.0);
+            Arc::new(Held::new(self.shared.clone(), name))
+        };
+        leases.entry(installation).or_insert_with(new).clone()
+    }
+
     fn rested(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.rested.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,8 +113,22 @@ impl Report {
         &self,
         installation: InstallationId,
     ) -> (InstallationId, Result<Turn, StoreError>) {
+        let lease = self.lease(installation);
+        match lease.hold().await {
+            Ok(true) => {}
+            Ok(false) => return (installation, Ok(Turn::Rests)),
+            Err(error) => return (installation, Err(error)),
+        }
         let mut writer = self.take(installation);
-        let result = self.next_request(installation, &mut writer).await;
+        writer.since = lease.since();
+        let result = tokio::select! {
+            result = self.next_request(installation, &mut writer) => result,
+            lost = lease.keep() => lost.map(|()| Turn::Rests),
+        };
+        if result.is_err() {
+            // GitHub may show what the store could not note: it is asked before anything is made.
+            lease.doubt();
+        }
         self.put(installation, writer);
         (installation, result)
     }

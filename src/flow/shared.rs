@@ -1,8 +1,11 @@
 //! What every stage shares: the store, the clock, the wakeups, and who we are.
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
 use crate::domain::build::BuildState;
@@ -45,34 +48,85 @@ pub fn tell_counts(progress: &DashMap<AttemptId, Counts>, view: &mut RunView) {
 /// "Look": a wakeup carries no message; the store is the queue, and a timer says the same.
 #[derive(Debug, Default)]
 pub struct Wakeups {
-    pub intake: Arc<Notify>,
+    pub intake: Notify,
     pub ask: Notify,
     pub react: Notify,
     pub evaluate: Notify,
     pub build: Notify,
+    /// Something failed on a builder; else they are looked at by time alone.
+    pub look: Notify,
     pub report: Notify,
     pub insight: Notify,
     /// Somebody's work may no longer be wanted.
     pub cancelled: Notify,
     pub sweep: Notify,
+    /// Nobody rings it either.
+    pub beat: Notify,
     pub recover: Notify,
+    /// What other instances have not been told yet.
+    untold: Mutex<BTreeSet<Event>>,
+    abroad: Notify,
 }
 
 impl Wakeups {
-    /// The wiring: what moved in the store, and who should look.
+    /// Who should look, here and on other instances.
     pub fn tell(&self, moved: &Moved) {
-        for event in moved.events() {
-            match event {
-                Event::RunRequested => &self.evaluate,
-                Event::BuildWaiting => &self.build,
-                Event::ReportBehind => &self.report,
-                Event::InsightWanted => &self.insight,
-                Event::AttemptUnwanted | Event::RunEnded => &self.cancelled,
-                Event::ReactionOwed => &self.react,
-                Event::HeadsAsked => &self.recover,
-                Event::DeliveryWaiting => self.intake.as_ref(),
+        moved.events().for_each(|it| self.say(it));
+    }
+
+    /// As [`Wakeups::tell`], of one kind.
+    pub fn say(&self, event: Event) {
+        self.ring(event);
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner).insert(event);
+        self.abroad.notify_one();
+    }
+
+    /// The wiring: what moved in the store, and who should look.
+    pub fn ring(&self, event: Event) {
+        match event {
+            Event::RunRequested => &self.evaluate,
+            Event::BuildWaiting => &self.build,
+            Event::ReportBehind => &self.report,
+            Event::InsightWanted => &self.insight,
+            Event::AttemptUnwanted | Event::RunEnded => &self.cancelled,
+            Event::ReactionOwed => &self.react,
+            Event::HeadsAsked => &self.recover,
+            Event::DeliveryWaiting => &self.intake,
+            Event::DeliveryAsks => &self.ask,
+            Event::BuilderSuspect => &self.look,
+        }
+        .notify_waiters();
+    }
+
+    /// What was said since the last call, each kind once; waits for something.
+    async fn news(&self) -> BTreeSet<Event> {
+        self.abroad.notified().await;
+        std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Between two notices to other instances: what moves in the meantime shares the next.
+const APART: Duration = Duration::from_millis(5);
+
+impl Shared {
+    /// Tells other instances what moved here, and hears what moved there, until `stop`.
+    pub async fn exchange(&self, stop: CancellationToken) {
+        let told = |event| self.wakeups.ring(event);
+        let hear = self.store.listen(&self.owner, told, stop.clone());
+        tokio::join!(hear, self.announce(stop));
+    }
+
+    async fn announce(&self, stop: CancellationToken) {
+        loop {
+            let news = tokio::select! {
+                news = self.wakeups.news() => news,
+                () = stop.cancelled() => return,
+            };
+            // They look by themselves in a moment, and what is wrong with the store others tell.
+            if let Err(error) = self.store.announce(&self.owner, &news).await {
+                tracing::debug!("other instances were not told to look: {error}");
             }
-            .notify_waiters();
+            tokio::time::sleep(APART).await;
         }
     }
 }

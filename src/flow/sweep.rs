@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::Timestamp;
+use crate::flow::look::Builders;
 use crate::flow::shared::Shared;
 use crate::flow::sweep::mirrors::Upkeep;
 use crate::flow::{Stage, Step};
@@ -24,14 +26,16 @@ use crate::telemetry;
 /// Compares the world with the store, every period.
 pub struct Sweep {
     shared: Arc<Shared>,
-    nix: Nix,
-    roots: Arc<Roots>,
+    /// Where something is evaluated and built: the Nix that holds it, and under which names.
+    kept: Option<(Nix, Arc<Roots>)>,
+    /// What the builders of this instance can do.
+    able: Option<Arc<Builders>>,
     worker: Mutex<Option<Worker>>,
     mirrors: Mutex<Upkeep>,
 }
 
 /// How often it looks.
-pub const PERIOD: Duration = Duration::from_secs(15);
+pub const PERIOD: Duration = Duration::from_secs(10);
 
 /// Hosts whose checks are looked at again in one look: with the gates they fit into one request.
 const REFRESHED: i64 = 20;
@@ -55,26 +59,58 @@ pub enum SweepError {
 }
 
 impl Sweep {
-    pub fn new(shared: Arc<Shared>, nix: Nix, roots: Arc<Roots>, mirrors: Arc<Mirrors>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        kept: Option<(Nix, Arc<Roots>)>,
+        able: Option<Arc<Builders>>,
+        mirrors: Arc<Mirrors>,
+    ) -> Self {
         let mirrors = Mutex::new(Upkeep::new(shared.clone(), mirrors));
-        Self { shared, nix, roots, worker: Mutex::new(None), mirrors }
+        Self { shared, kept, able, worker: Mutex::new(None), mirrors }
+    }
+
+    /// What waits in vain with other instances is evaluated again.
+    async fn take_over(&self, now: Timestamp) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        let able = self.able.as_ref().map(|it| it.capabilities()).unwrap_or_default();
+        let taken = store.take_over(&able, now).await?;
+        self.shared.wakeups.tell(&taken.moved);
+        for run in &taken.runs {
+            tracing::info!(run.id = %run, "hosts of run {run} wait with an instance that is gone or has no builder for them; they are evaluated again");
+        }
+        if store.is_shared() {
+            store.miss_builders(now).await?;
+            store.forget_instances(now).await?;
+        }
+        Ok(())
+    }
+
+    /// What no builder of this instance took for too long fails.
+    async fn give_up(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (given_up, moved) = self.shared.store.give_up(now).await?;
+        self.shared.wakeups.tell(&moved);
+        for (build, what) in given_up {
+            tracing::warn!(build.id = %build, "build {build} is given up: {what}");
+        }
+        Ok(())
     }
 
     /// Makes the roots on disk those that the store wants.
     async fn roots(&self) -> Result<(), SweepError> {
+        let Some((nix, roots)) = &self.kept else { return Ok(()) };
         let wanted: BTreeMap<String, String> =
             self.shared.store.roots().await?.into_iter().map(|it| (it.name, it.path)).collect();
-        let held: BTreeMap<String, PathBuf> = self.roots.list()?.into_iter().collect();
+        let held: BTreeMap<String, PathBuf> = roots.list()?.into_iter().collect();
         let mut kept = self.worker.lock().await;
         let is_held =
             |name: &str, path: &str| held.get(name).is_some_and(|it| it == Path::new(path));
         for (name, path) in wanted.iter().filter(|(name, path)| !is_held(name, path)) {
-            let mut worker = worker::kept_or_new(&mut kept, &self.nix).await?;
-            self.roots.hold(&mut worker, name, path).await?;
+            let mut worker = worker::kept_or_new(&mut kept, nix).await?;
+            roots.hold(&mut worker, name, path).await?;
             *kept = Some(worker);
         }
         for name in held.keys().filter(|name| !wanted.contains_key(*name)) {
-            self.roots.release(name)?;
+            roots.release(name)?;
         }
         Ok(())
     }
@@ -92,6 +128,8 @@ impl Stage for Sweep {
         for run in &expired.runs {
             tracing::warn!(run.id = %run, "the evaluation of run {run} was lost; it begins again");
         }
+        self.take_over(now).await?;
+        self.give_up(now).await?;
         // Roots are compared before old runs go: what goes is released at the next look.
         self.roots().await?;
         store.delete_old(now.plus(-KEEP_DELIVERIES_MS)).await?;

@@ -55,7 +55,12 @@ pub fn peek(
     app_id: u64,
     owners: &[String],
 ) -> Result<Peeked, NotJson> {
-    let glance: Glance<'_> = match serde_json::from_slice(body.bytes()) {
+    // Text that is known to be UTF-8 as a whole is not checked again name by name.
+    let glance = match std::str::from_utf8(body.bytes()) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body.bytes()),
+    };
+    let glance: Glance<'_> = match glance {
         Ok(glance) => glance,
         Err(error) => return misshapen(event, body.bytes(), &error),
     };
@@ -292,6 +297,10 @@ fn misshapen(event: &str, body: &[u8], error: &serde_json::Error) -> Result<Peek
 /// Text from outside, shortened and without anything that does not print.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
+    if text.len() <= LONGEST && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
+        // As every name that GitHub has given so far.
+        return text.to_owned();
+    }
     let mut out: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().nth(LONGEST).is_some() {
         out.push('…');

@@ -19,20 +19,22 @@
 //! host does not fail, and where a build is asked for by itself; `queue` (`place`, `of`) or `null`;
 //! `progress` (`done`, `expected`: derivations) or `null`; `last_build_ms`, `last_evaluation_ms`, of
 //! the host's last run, or `null`; `warnings` of its evaluation (`message`, `place`);
-//! `attempts`; `evaluation` (`milliseconds`, `peak_memory` in bytes) or `null`; `started_at`,
+//! `attempts`; `flaky`, how often the host failed and then passed with the same derivation;
+//! `evaluation` (`milliseconds`, `peak_memory` in bytes) or `null`; `started_at`,
 //! `ended_at`; `ending`, as the service keeps it, or `null`; `changes`, what is another on the host
 //! than at the commit before, or `null` while that is not known; `url`, `log_url`.
 //!
 //! **Changes**: `insight` and `base`, the commit compared with. `unchanged`: the same system.
 //! `revision_only`: nothing but what names the commit, with `units`. `absent`: not compared, with
-//! `why` (`why`: `never_built`, `new_host`, `base_failed`, `gone`, `late`, `too_large`,
-//! `unreadable`). `changed`, with `changes`: `before` and `after`, bytes of the closure; `packages`
+//! `why` (`why`: `never_built`, `new_host`, `base_failed`, `gone`, `elsewhere`, `late`,
+//! `too_large`, `unreadable`). `changed`, with `changes`: `before` and `after`, bytes of the closure; `packages`
 //! (`name`; `change`: `upgraded`, `downgraded`, `changed`, `added`, `removed`; versions `before`
 //! and `after`) and `more_packages`, how many are left out; `rebuilt`, packages of the same version
 //! with other content; `files`, how many files of the configuration differ; `reboot` (`part`:
 //! `kernel`, `kernel_modules`, `kernel_parameters`, `initrd`, `systemd`; `before`, `after`), empty
 //! when none is needed; `units` or `null`: `restarted`, `reloaded`, `left_alone`, `added`,
-//! `removed`. A list of names is `names` and `more`, how many are left out.
+//! `removed`; `seen`, `paths` of a host on another machine, whose units and reboot are not known. A
+//! list of names is `names` and `more`, how many are left out.
 //!
 //! Times are RFC 3339 in UTC. An error is `{"error": "…"}` with its HTTP status.
 use std::collections::BTreeMap;
@@ -138,6 +140,7 @@ struct BuildJson<'v> {
     last_evaluation_ms: Option<i64>,
     warnings: &'v [Warning],
     attempts: u32,
+    flaky: u32,
     evaluation: Option<EvaluationJson>,
     started_at: Option<String>,
     ended_at: Option<String>,
@@ -223,6 +226,7 @@ fn build_json<'v>(run: &RunView, view: &'v BuildView, links: &Links) -> BuildJso
         last_evaluation_ms: view.outlook.evaluation_ms,
         warnings: &view.warnings,
         attempts: build.attempts,
+        flaky: view.history.flaky,
         evaluation: view.evaluation.map(|cost| EvaluationJson {
             milliseconds: cost.elapsed_ms,
             peak_memory: cost.peak_memory,

@@ -107,16 +107,16 @@ impl Memory {
 
     async fn collect(&self, body: Body) -> Result<ReadBody, Unread> {
         let mut stream = body.into_data_stream();
-        let mut bytes = BytesMut::new();
+        let mut pieces = Pieces::One(Bytes::new());
         let mut share: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|_| Unread::Broken)?;
-            if bytes.len() + chunk.len() > MOST_BODY {
+            if pieces.len() + chunk.len() > MOST_BODY {
                 return Err(Unread::TooLarge);
             }
-            bytes.extend_from_slice(&chunk);
+            pieces = pieces.and(chunk);
             let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let wanted = bytes.len().div_ceil(PAGE).saturating_sub(held);
+            let wanted = pieces.len().div_ceil(PAGE).saturating_sub(held);
             if wanted > 0 {
                 let more = self.take(wanted)?;
                 match &mut share {
@@ -125,12 +125,45 @@ impl Memory {
                 }
             }
         }
-        Ok(ReadBody { bytes: bytes.freeze(), _share: share })
+        Ok(ReadBody { bytes: pieces.whole(), _share: share })
     }
 
     fn take(&self, pages: usize) -> Result<OwnedSemaphorePermit, Unread> {
         let pages = u32::try_from(pages).map_err(|_| Unread::NoMemory)?;
         Arc::clone(&self.0).try_acquire_many_owned(pages).map_err(|_| Unread::NoMemory)
+    }
+}
+
+/// A body as it comes: in one piece it is kept as it is, in several they are put together.
+enum Pieces {
+    One(Bytes),
+    Several(BytesMut),
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(piece) => piece.len(),
+            Self::Several(pieces) => pieces.len(),
+        }
+    }
+
+    fn and(self, next: Bytes) -> Self {
+        match self {
+            Self::One(first) if first.is_empty() => Self::One(next),
+            Self::One(first) => Self::Several(BytesMut::from(&first[..])).and(next),
+            Self::Several(mut pieces) => {
+                pieces.extend_from_slice(&next);
+                Self::Several(pieces)
+            }
+        }
+    }
+
+    fn whole(self) -> Bytes {
+        match self {
+            Self::One(piece) => piece,
+            Self::Several(pieces) => pieces.freeze(),
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 //!
 //! - [`webhook`]: `POST /webhook`.
 //! - `pages`: what people read. [`api`]: the same as JSON.
+//! - `builders`: the machines, and what runs there.
 //! - `deliveries`: what GitHub sent, and what did not reach us.
 //! - `logs`: an attempt's log, whole or as it grows.
 //! - [`health`]: `/healthz`, `/readyz`, `/metrics`.
 //! - `limits`: what keeps strangers from using up our memory and time.
 pub mod api;
+mod builders;
 mod colour;
 mod deliveries;
 pub mod health;
@@ -33,7 +35,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use dashmap::DashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Notify;
 
 use crate::domain::Timestamp;
 use crate::domain::id::AttemptId;
@@ -53,10 +54,10 @@ pub struct Front {
     pub app_id: u64,
     /// Accounts whose repositories are built, in lower case.
     pub owners: Vec<String>,
-    /// Keeps deliveries.
-    pub writer: Writer,
+    /// Keeps deliveries; without it there is no `/webhook` here.
+    pub writer: Option<Writer>,
     /// Told of every new delivery that wants a decision.
-    pub arrived: Arc<Notify>,
+    pub arrived: Arc<dyn Fn() + Send + Sync>,
     pub store: Store,
     pub logs: LogStore,
     /// How far the attempts are that run now.
@@ -77,17 +78,20 @@ impl fmt::Debug for Front {
 /// The service's front. It must be served with the peers' addresses:
 /// `into_make_service_with_connect_info::<SocketAddr>()`.
 pub fn router(front: Arc<Front>) -> Router {
-    let door = Router::new()
-        .route("/webhook", post(webhook::receive))
-        .with_state(Arc::new(Door::new(Arc::clone(&front))));
+    let door = front.writer.clone().map(|writer| Door::new(Arc::clone(&front), writer));
+    let door = door.map_or_else(Router::new, |door| {
+        Router::new().route("/webhook", post(webhook::receive)).with_state(Arc::new(door))
+    });
     let recent = Arc::new(sight::Recent::default());
     let home = async move |State(front): State<Arc<Front>>| sight::home(&front, &recent).await;
     let pages = Router::new()
         .route("/", get(home))
+        .route("/builders", get(builders::page))
         .route("/deliveries", get(deliveries::page))
         .route("/runs/{id}", get(sight::run))
         .route("/builds/{id}", get(sight::build))
         .route("/builds/{id}/log", get(logs::log))
+        .route("/api/v1/builders", get(builders::json))
         .route("/api/v1/deliveries", get(deliveries::json))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/runs/{id}", get(api::run))
@@ -96,10 +100,10 @@ pub fn router(front: Arc<Front>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .with_state(front);
-    door.merge(pages).fallback(async || sight::not_found()).layer(middleware::from_fn(guard))
+    pages.fallback(async || sight::not_found()).layer(middleware::from_fn(guard)).merge(door)
 }
 
-/// Headers that every answer has.
+/// Headers that every answer to a browser has.
 async fn guard(request: Request, next: Next) -> Response {
     /// Links hold keys, so they are told to nobody and kept by nobody.
     const HEADERS: [(HeaderName, &str); 4] = [

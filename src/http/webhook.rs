@@ -11,7 +11,7 @@ use crate::domain::id::{DeliveryId, InstallationId, RepositoryId};
 use crate::github::webhook::{Disposition, Peeked, VerifiedBody, peek};
 use crate::http::limits::{Memory, Refusals, Unread};
 use crate::http::{Front, retry_later};
-use crate::store::intake::{Accepted, Arrival, NewDelivery};
+use crate::store::intake::{Accepted, Arrival, NewDelivery, Writer};
 use crate::store::{Body, StoreError};
 use crate::telemetry::DELIVERIES;
 
@@ -21,13 +21,14 @@ const LONGEST_EVENT: usize = 64;
 /// What the door keeps besides the service's own parts.
 pub(super) struct Door {
     pub(super) front: Arc<Front>,
+    writer: Writer,
     memory: Memory,
     refusals: Refusals,
 }
 
 impl Door {
-    pub(super) fn new(front: Arc<Front>) -> Self {
-        Self { front, memory: Memory::new(), refusals: Refusals::new() }
+    pub(super) fn new(front: Arc<Front>, writer: Writer) -> Self {
+        Self { front, writer, memory: Memory::new(), refusals: Refusals::new() }
     }
 }
 
@@ -47,7 +48,7 @@ pub(super) async fn receive(
     let signature = parts.headers.get("x-hub-signature-256").map(HeaderValue::as_bytes);
     match door.front.secrets.verify(body.bytes.clone(), signature) {
         // `body` is kept until the answer is made: it holds the share of the memory.
-        Ok(verified) => accept(&door.front, &parts.headers, verified).await,
+        Ok(verified) => accept(&door, &parts.headers, verified).await,
         Err(_) if door.refusals.is_too_many(address) => {
             count("limited");
             (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "10")], "too many requests\n")
@@ -78,7 +79,7 @@ fn refuse_unread(unread: Unread) -> Response {
     }
 }
 
-async fn accept(front: &Front, headers: &HeaderMap, verified: VerifiedBody) -> Response {
+async fn accept(door: &Door, headers: &HeaderMap, verified: VerifiedBody) -> Response {
     let (guid, event) = match names(headers) {
         Ok(names) => names,
         Err(reason) => {
@@ -86,7 +87,7 @@ async fn accept(front: &Front, headers: &HeaderMap, verified: VerifiedBody) -> R
             return (StatusCode::BAD_REQUEST, reason).into_response();
         }
     };
-    match peek(&event, &verified, front.app_id, &front.owners) {
+    match peek(&event, &verified, door.front.app_id, &door.front.owners) {
         Ok(Peeked { disposition: Disposition::Ping, .. }) => {
             count("ping");
             "pong\n".into_response()
@@ -104,20 +105,21 @@ async fn accept(front: &Front, headers: &HeaderMap, verified: VerifiedBody) -> R
             let answer = (StatusCode::ACCEPTED, format!("ignored: {reason}\n"));
             let standing = Arrival::Ignored(reason);
             let about = About { guid, event, action, repository, installation, standing };
-            keep(front, about, verified, "ignored", answer).await
+            keep(door, about, verified, "ignored", answer).await
         }
         Ok(Peeked { disposition: Disposition::Act, action, repository, installation }) => {
             let answer = (StatusCode::ACCEPTED, "accepted\n".to_owned());
-            let standing = Arrival::Received;
+            let digest = Sha256::digest(verified.bytes());
+            let standing = Arrival::Received { body_sha256: hex::encode(digest) };
             let about = About { guid, event, action, repository, installation, standing };
-            keep(front, about, verified, "accepted", answer).await
+            keep(door, about, verified, "accepted", answer).await
         }
         Err(not_json) => {
             let answer = (StatusCode::BAD_REQUEST, format!("{not_json}\n"));
             let standing = Arrival::Unreadable(not_json.reason);
             let (action, repository, installation) = (None, None, None);
             let about = About { guid, event, action, repository, installation, standing };
-            keep(front, about, verified, "not_json", answer).await
+            keep(door, about, verified, "not_json", answer).await
         }
     }
 }
@@ -134,37 +136,35 @@ struct About {
 
 /// Commits a delivery and then gives this answer; nothing is acknowledged that is not kept.
 async fn keep(
-    front: &Front,
+    door: &Door,
     about: About,
     verified: VerifiedBody,
     outcome: &'static str,
     answer: (StatusCode, String),
 ) -> Response {
     let bytes = verified.into_bytes();
-    let body_sha256 = hex::encode(Sha256::digest(&bytes));
     let About { guid, event, action, repository, installation, standing } = about;
     let shown = guid.clone();
     let body = match Body::pack(&bytes) {
         Ok(body) => body,
         Err(error) => return unavailable(&shown, &error),
     };
-    let wants_decision = standing == Arrival::Received;
+    let wants_decision = matches!(standing, Arrival::Received { .. });
     let delivery = NewDelivery {
         guid,
         event,
         action,
         repository,
         installation,
-        received_at: (front.clock)(),
+        received_at: (door.front.clock)(),
         standing,
         body,
-        body_sha256,
     };
-    match front.writer.submit(delivery).await {
+    match door.writer.submit(delivery).await {
         Ok(Accepted::New) => {
             count(outcome);
             if wants_decision {
-                front.arrived.notify_one();
+                (door.front.arrived)();
             }
             answer.into_response()
         }

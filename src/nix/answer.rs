@@ -25,36 +25,62 @@ impl Answers<'_, '_> {
         drv: &DrvPath,
         result: &BuildResult,
     ) -> Attempted {
-        let reason = reason::read(&result.message);
         match result.status {
             Status::Built | Status::Substituted => {
                 let seconds = self.ran(drv).map_or(result.seconds, |it| it.as_secs());
-                Attempted::Answered(Ending::Built { seconds })
+                Attempted::Answered(Ending::Built { seconds, without: vec![] })
             }
             // Another operation of this attempt may have built it before the batch was split.
             Status::AlreadyValid | Status::ResolvesToAlreadyValid => {
-                let built = |it: Duration| Ending::Built { seconds: it.as_secs() };
+                let built = |it: Duration| Ending::Built { seconds: it.as_secs(), without: vec![] };
                 Attempted::Answered(self.ran(drv).map_or(Ending::Reused, built))
             }
-            Status::TimedOut => self.timed_out(drv, &reason),
-            Status::DependencyFailed => self.dependency_failed(worker, drv).await,
-            Status::PermanentFailure
+            Status::TimedOut
+            | Status::DependencyFailed
+            | Status::PermanentFailure
             | Status::InputRejected
             | Status::OutputRejected
             | Status::CachedFailure
             | Status::LogLimitExceeded
             | Status::NotDeterministic
-            | Status::HashMismatch => match reason.kind {
-                Kind::Weather => weather(drv, &reason),
-                Kind::Failed | Kind::TimedOut | Kind::Dependency | Kind::Other => {
-                    self.failed(drv, &reason)
-                }
-            },
-            Status::TransientFailure
+            | Status::HashMismatch
+            | Status::TransientFailure
             | Status::MiscFailure
             | Status::NoSubstituters
             | Status::Cancelled
-            | Status::Unknown(_) => weather(drv, &reason),
+            | Status::Unknown(_) => {
+                let reason = reason::of(result);
+                match reason.kind {
+                    Kind::Dependency => self.dependency_failed(worker, drv).await,
+                    Kind::Failed | Kind::Exited | Kind::TimedOut | Kind::Weather | Kind::Other => {
+                        self.told(drv, &reason).await
+                    }
+                }
+            }
+        }
+    }
+
+    /// The ending of the derivation that the reason is about.
+    async fn told(&self, drv: &DrvPath, reason: &Reason) -> Attempted {
+        match reason.kind {
+            Kind::Failed => self.failed(drv, reason),
+            Kind::Exited => self.exited(drv, reason).await,
+            Kind::TimedOut => self.timed_out(drv, reason),
+            Kind::Weather | Kind::Dependency | Kind::Other => weather(drv, reason),
+        }
+    }
+
+    /// What a fixed-output derivation prints is believed where it tells of a download that did
+    /// not come, and nowhere else: Nix says no more than that its builder failed, be it for a dead
+    /// mirror or for a patch that does not apply. Who prints it for no reason gains a few attempts
+    /// and the words that it could not be downloaded.
+    async fn exited(&self, drv: &DrvPath, reason: &Reason) -> Attempted {
+        let words = reason::download(&self.transcript.tail(drv));
+        match words {
+            Some(words) if is_fixed_output(drv).await => {
+                Attempted::Weather(clean_text(format!("{}: {words}", drv.name())))
+            }
+            Some(_) | None => self.failed(drv, reason),
         }
     }
 
@@ -63,7 +89,9 @@ impl Answers<'_, '_> {
     pub(crate) fn refused(&self, drv: &DrvPath, words: &str) -> Attempted {
         let reason = reason::read(words);
         match reason.kind {
-            Kind::Failed => self.failed(&reason.drv.clone().unwrap_or(drv.clone()), &reason),
+            Kind::Failed | Kind::Exited => {
+                self.failed(&reason.drv.clone().unwrap_or(drv.clone()), &reason)
+            }
             Kind::TimedOut | Kind::Dependency | Kind::Weather | Kind::Other => {
                 weather(drv, &reason)
             }
@@ -76,11 +104,7 @@ impl Answers<'_, '_> {
             let words = last.unwrap_or("Nix did not say which, or why");
             return Attempted::Weather(clean_text(format!("a dependency failed: {words}")));
         };
-        match reason.kind {
-            Kind::Failed => self.failed(&culprit, reason),
-            Kind::TimedOut => self.timed_out(&culprit, reason),
-            Kind::Weather | Kind::Dependency | Kind::Other => weather(&culprit, reason),
-        }
+        self.told(&culprit, reason).await
     }
 
     /// The failed derivation that this one needs, perhaps through others that failed for it.
@@ -109,6 +133,7 @@ impl Answers<'_, '_> {
             derivation: drv.clone(),
             headline: clean_text(headline),
             log_tail: self.transcript.tail(drv),
+            before: None,
         }))
     }
 
@@ -142,4 +167,14 @@ impl Answers<'_, '_> {
 fn weather(drv: &DrvPath, reason: &Reason) -> Attempted {
     let what = if reason.headline.is_empty() { "Nix gave no reason" } else { &reason.headline };
     Attempted::Weather(clean_text(format!("{}: {what}", drv.name())))
+}
+
+/// Whether what it makes is given by its hash: those may use the network. The derivation's file
+/// begins with its outputs, each a name, a path, an algorithm and a hash; only the last two are
+/// empty or not.
+async fn is_fixed_output(drv: &DrvPath) -> bool {
+    let Ok(bytes) = tokio::fs::read(drv.as_str()).await else { return false };
+    let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).into_owned();
+    let mut strings = beginning.split('"').skip(1).step_by(2);
+    strings.nth(3).is_some_and(|hash| !hash.is_empty())
 }

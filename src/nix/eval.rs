@@ -12,60 +12,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::domain::build::{Derivation, EvaluationFailure, Warning};
+use crate::domain::evaluation::{self, EvaluationLimits};
 use crate::domain::id::{AttrPath, CommitSha, StorePath, nix_string};
-use crate::nix::flake::{Confined, FlakeRef, Pinned};
-use crate::nix::process::{self, Finished, Invocation, Limits};
+use crate::nix::flake::{FlakeRef, Pinned};
 use crate::nix::{Nix, NixError, absolute};
 
 mod answer;
 mod confine;
 mod expression;
 mod failure;
+mod limited;
 mod list;
 mod locate;
+mod room;
 mod warnings;
 
 pub use confine::Untrusted;
 use failure::NoAnswer;
 pub use failure::{EvalError, Unevaluated};
+use limited::{Answer, Rights, Share};
 pub use list::{DEEPEST, MOST};
+use room::Room;
 
 /// Attributes that one process evaluates at most; [`Evaluator::evaluate`] takes more to several.
 pub const LARGEST_BATCH: usize = 250;
 /// Linux takes arguments of up to 128 KiB.
 const LONGEST_EXPRESSION: usize = 120_000;
-/// Bytes of an answer, and of what is said about it.
-const OUTPUT: usize = 32 << 20;
+/// Bytes that finding a flake takes, which evaluates next to nothing.
+const SMALL: u64 = 256 << 20;
 
-/// Runs evaluations, at most so many at once as there are permits.
+/// Runs evaluations: so many at once, within one budget of memory, whoever asks for them.
 #[derive(Clone, Debug)]
 pub struct Evaluator {
     nix: Nix,
     home: PathBuf,
-    permits: Arc<Semaphore>,
-    memory: u64,
+    room: Arc<Room>,
+    limits: EvaluationLimits,
     timeout: Duration,
-    /// Nix's major and minor version.
-    version: Arc<OnceCell<(u32, u32)>>,
+    /// Nix's, in full.
+    version: Arc<OnceCell<String>>,
     located: locate::Located,
     /// The experimental features that a confined evaluation has.
     features: Arc<OnceCell<String>>,
-}
-
-/// What a process may reach.
-#[derive(Clone, Copy)]
-enum Rights<'a> {
-    /// What the machine's settings allow.
-    Trusted,
-    /// What is public: no token, no key, no protocol but https.
-    Public,
-    /// Nothing but the sources of one flake.
-    Confined(&'a Confined),
 }
 
 /// What an attribute gives, and what finding out took.
@@ -77,16 +70,8 @@ pub struct Evaluated {
     pub warnings: Vec<Warning>,
     /// Its share of the process's time.
     pub elapsed_ms: u64,
-    /// Its share of the most memory that the process held, in bytes.
+    /// The most memory that a process of it alone would have held, in bytes, as far as is known.
     pub peak_memory: u64,
-}
-
-/// What a process printed, and what it took.
-struct Answer {
-    json: Vec<u8>,
-    stderr: Vec<u8>,
-    elapsed: Duration,
-    peak_memory: u64,
 }
 
 /// `nix flake metadata --json`; both commits are absent where there is none.
@@ -109,19 +94,36 @@ struct Locked {
 
 impl Evaluator {
     /// `directory` becomes the home of every evaluation: nobody's `trusted-settings.json` or
-    /// `.netrc` is used, and what was fetched once is found again. `permits` are shared by all.
+    /// `.netrc` is used, and what was fetched once is found again.
     #[must_use]
-    pub fn new(nix: Nix, config: &config::Nix, directory: &Path, permits: Arc<Semaphore>) -> Self {
+    pub fn new(nix: Nix, config: &config::Nix, directory: &Path) -> Self {
+        let limits = EvaluationLimits {
+            at_once: config.evaluations,
+            each: config.evaluation_memory,
+            together: config.memory,
+        };
         Self {
             nix,
             home: absolute(&directory.join("evaluation")),
-            permits,
-            memory: config.evaluation_memory,
+            room: Arc::new(Room::new(limits)),
+            limits,
             timeout: config.evaluation_timeout,
             version: Arc::default(),
             located: locate::Located::default(),
             features: Arc::default(),
         }
+    }
+
+    /// How many may run at once, and what they may hold.
+    #[must_use]
+    pub fn limits(&self) -> EvaluationLimits {
+        self.limits
+    }
+
+    /// Bytes of the budget that nobody holds now.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.room.free()
     }
 
     /// Finds out what a reference stands for, so that every later step sees the same.
@@ -146,7 +148,8 @@ impl Evaluator {
             confined: None,
         };
         let args = ["flake", "metadata", "--json", flake.as_str()];
-        let answer = self.run(&args, &unknown, stop).await?;
+        let may = (Rights::Trusted, Share::OfOne(SMALL));
+        let answer = self.run(&args, may, &unknown, stop).await.map_err(|it| it.error)?;
         let found: Metadata = answer::parse(&answer.json)?;
         let revision: Option<CommitSha> = found.revision.as_deref().and_then(|it| it.parse().ok());
         if let Some(wanted) = wanted
@@ -180,7 +183,8 @@ impl Evaluator {
              else map (n: if builtins.isString n then n else [ (builtins.typeOf n) ]) v",
             path(&attr.components()[1..])
         );
-        let answer = self.apply(flake, attr.output(), &apply, stop).await;
+        let share = Share::OfOne(self.limits.careful());
+        let answer = self.apply(flake, (attr.output(), &apply), share, stop).await;
         let Some(answer) = answer.map_err(|it| it.error)? else {
             return Err(EvalError::of_flake(format!("the flake has no output `{attr}`")));
         };
@@ -194,14 +198,19 @@ impl Evaluator {
     /// all: callers that want to know whose it is try the halves. Derivations are in the store
     /// afterwards, held by nothing.
     ///
+    /// Each process has `memory` bytes of the budget; an attribute that alone outgrows them is
+    /// tried once more, alone with the whole budget.
+    ///
     /// # Errors
     /// See [`EvalError`]; with it comes what Nix warned of, where one was evaluated alone.
     pub async fn evaluate(
         &self,
         flake: &Pinned,
         attrs: &[AttrPath],
+        memory: u64,
         stop: &CancellationToken,
     ) -> Result<Vec<Evaluated>, Unevaluated> {
+        let share = if attrs.len() > 1 { Share::OfMany(memory) } else { Share::OfOne(memory) };
         let mut evaluated = Vec::with_capacity(attrs.len());
         let mut rest = attrs;
         while let [first, ..] = rest {
@@ -212,7 +221,7 @@ impl Evaluator {
                 return Err(EvalError::of_flake(format!("the name `{name}…` is too long")).into());
             }
             let (now, later) = rest.split_at(batch);
-            let answer = match self.apply(flake, first.output(), &apply, stop).await {
+            let answer = match self.apply(flake, (first.output(), &apply), share, stop).await {
                 Ok(Some(answer)) => answer,
                 Ok(None) => {
                     let what = format!("the flake has no output `{first}`");
@@ -225,7 +234,7 @@ impl Evaluator {
                     return Err(Unevaluated { error, warnings });
                 }
             };
-            let share = u64::try_from(batch).unwrap_or(1);
+            let of = u64::try_from(batch).unwrap_or(1);
             let elapsed_ms = u64::try_from(answer.elapsed.as_millis()).unwrap_or(u64::MAX);
             let mut warnings = warnings::read(&answer.stderr, flake, batch);
             self.located.tell(flake.source.as_ref(), &mut warnings).await;
@@ -235,8 +244,8 @@ impl Evaluator {
                     attr: attr.clone(),
                     derivation,
                     warnings,
-                    elapsed_ms: elapsed_ms / share,
-                    peak_memory: answer.peak_memory / share,
+                    elapsed_ms: elapsed_ms / of,
+                    peak_memory: evaluation::alone(answer.peak_memory, batch),
                 });
             }
             rest = later;
@@ -248,8 +257,8 @@ impl Evaluator {
     async fn apply(
         &self,
         flake: &Pinned,
-        output: &str,
-        apply: &str,
+        (output, apply): (&str, &str),
+        share: Share,
         stop: &CancellationToken,
     ) -> Result<Option<Answer>, NoAnswer> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
@@ -261,14 +270,14 @@ impl Evaluator {
         let answer = if let Some(confined) = &flake.confined {
             let expression = confined.output(output);
             let args = ["eval", "--json", "--show-trace", "--expr", &expression, "--apply", apply];
-            self.try_to_run(&args, Rights::Confined(confined), flake, stop).await
+            self.run(&args, (Rights::Confined(confined), share), flake, stop).await
         } else {
             // Since 2.19; without the dot Nix also looks for `packages.SYSTEM.OUTPUT`, as
             // `nix build` does.
-            let dot = if self.version().await? >= (2, 19) { "." } else { "" };
+            let dot = if self.is_newer((2, 19)).await? { "." } else { "" };
             let installable = format!("{}#{dot}{output}", flake.flake);
             let args = ["eval", "--json", "--show-trace", &installable, "--apply", apply];
-            self.try_to_run(&args, Rights::Trusted, flake, stop).await
+            self.run(&args, (Rights::Trusted, share), flake, stop).await
         };
         match answer {
             Ok(answer) => Ok(Some(answer)),
@@ -281,91 +290,27 @@ impl Evaluator {
         }
     }
 
-    async fn version(&self) -> Result<(u32, u32), EvalError> {
-        let known = self.version.get_or_try_init(|| async {
-            let version = self.nix.version().await?;
-            let mut parts = version.split('.').map(|it| it.parse::<u32>().unwrap_or(0));
-            Ok((parts.next().unwrap_or(0), parts.next().unwrap_or(0)))
-        });
-        known.await.copied().map_err(|error: NixError| EvalError::Operator(error.to_string()))
+    /// What the derivations of a flake depend on: its commit, its folder and the Nix that evaluates it.
+    /// The tree alone does not say it, since a host may look at `self.rev` or `self.lastModified`.
+    /// `None` for what nobody may rely on: a dirty tree, and a confined flake, whose derivations are
+    /// those of an evaluation with fewer rights.
+    ///
+    /// # Errors
+    /// When Nix cannot be asked for its version.
+    pub async fn identity(&self, flake: &Pinned) -> Result<Option<String>, EvalError> {
+        let (Some(revision), None) = (&flake.revision, &flake.confined) else { return Ok(None) };
+        let dir = flake.dir.as_deref().unwrap_or_default();
+        Ok(Some(format!("{revision} {dir} nix {}", self.version().await?)))
     }
 
-    /// One process of a trusted flake.
-    async fn run(
-        &self,
-        args: &[&str],
-        flake: &Pinned,
-        stop: &CancellationToken,
-    ) -> Result<Answer, EvalError> {
-        self.run_with(args, Rights::Trusted, flake, stop).await
+    async fn is_newer(&self, than: (u32, u32)) -> Result<bool, EvalError> {
+        let mut parts = self.version().await?.split('.').map(|it| it.parse().unwrap_or(0));
+        Ok((parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= than)
     }
 
-    /// One process, within its limits and with a permit.
-    async fn run_with(
-        &self,
-        args: &[&str],
-        rights: Rights<'_>,
-        flake: &Pinned,
-        stop: &CancellationToken,
-    ) -> Result<Answer, EvalError> {
-        self.try_to_run(args, rights, flake, stop).await.map_err(|it| it.error)
-    }
-
-    async fn try_to_run(
-        &self,
-        args: &[&str],
-        rights: Rights<'_>,
-        flake: &Pinned,
-        stop: &CancellationToken,
-    ) -> Result<Answer, NoAnswer> {
-        let _permit = tokio::select! {
-            permit = self.permits.acquire() => permit,
-            () = stop.cancelled() => return Err(EvalError::Cancelled.into()),
-        };
-        for name in ["cache", "config", "data", "state"] {
-            let folder = self.home.join(name);
-            tokio::fs::create_dir_all(&folder)
-                .await
-                .map_err(|error| EvalError::Operator(format!("{}: {error}", folder.display())))?;
-        }
-        let invocation = rights.limit(self.invocation(args));
-        match process::run(invocation, stop).await {
-            Ok(Finished { success: true, stdout, stderr, peak_memory, elapsed, .. }) => {
-                Ok(Answer { json: stdout, stderr, elapsed, peak_memory })
-            }
-            Ok(finished) => {
-                let error = failure::of_finished(&finished, flake, self.memory);
-                Err(NoAnswer { error, stderr: finished.stderr })
-            }
-            Err(error) => Err(failure::of_process(error, self.memory, self.timeout).into()),
-        }
-    }
-
-    /// `nix ARGS…` with what every evaluation has.
-    fn invocation(&self, args: &[&str]) -> Invocation {
-        let limits = Limits { timeout: self.timeout, memory: Some(self.memory), output: OUTPUT };
-        let mut invocation = self
-            .nix
-            .command(args, limits)
-            .args(["--no-write-lock-file", "--option", "accept-flake-config", "false"])
-            .args(["--option", "eval-cache", "false", "--option", "pure-eval", "true"])
-            .args(["--option", "warn-dirty", "false"])
-            .env("GC_MAXIMUM_HEAP_SIZE", self.memory.to_string())
-            .env("HOME", &self.home)
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("LC_ALL", "C");
-        for (key, name) in [
-            ("XDG_CACHE_HOME", "cache"),
-            ("XDG_CONFIG_HOME", "config"),
-            ("XDG_DATA_HOME", "data"),
-            ("XDG_STATE_HOME", "state"),
-        ] {
-            invocation = invocation.env(key, self.home.join(name));
-        }
-        for key in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "NIX_CONFIG_DIR"] {
-            invocation = invocation.env_remove(key);
-        }
-        invocation
+    async fn version(&self) -> Result<&str, EvalError> {
+        let known = self.version.get_or_try_init(|| self.nix.version()).await;
+        known.map(String::as_str).map_err(|error: NixError| EvalError::Operator(error.to_string()))
     }
 }
 

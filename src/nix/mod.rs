@@ -3,6 +3,7 @@
 //! 1. [`process`]: a child with limits, in a group of its own, that leaves nothing behind.
 //! 2. [`tree`]: the processes that a child has become.
 //! 3. [`worker`]: a kept daemon and its protocol, over `connection` and [`wire`].
+//!    [`machine`]: whose daemon it is, this machine's or another's.
 //! 4. [`realise`]: derivations become answers, over `transcript`, `reason` and `answer`.
 //! 5. [`log`] keeps what builds print, without what [`redact`] removes; [`roots`] keeps what they
 //!    make.
@@ -15,6 +16,7 @@ pub mod eval;
 pub mod flake;
 pub mod git;
 pub mod log;
+pub mod machine;
 pub mod process;
 pub mod realise;
 pub mod redact;
@@ -53,6 +55,7 @@ const QUESTION: Duration = Duration::from_secs(30);
 pub struct Nix {
     program: PathBuf,
     daemon: PathBuf,
+    daemon_args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
 
@@ -80,13 +83,21 @@ impl Nix {
             .filter(|it| it.exists())
             .or_else(|| find(Path::new("nix-daemon")))
             .unwrap_or_else(|| PathBuf::from("nix-daemon"));
-        Self { program, daemon, env: Vec::new() }
+        Self { program, daemon, daemon_args: vec!["--stdio".into()], env: Vec::new() }
     }
 
     /// The same Nix, whose children also get these variables: a store of their own, for example.
     #[must_use]
     pub fn with_env(mut self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         self.env.extend(env);
+        self
+    }
+
+    /// The same Nix, whose daemons are another program's: `ssh basestar nix-daemon --stdio`.
+    #[must_use]
+    pub fn with_daemon(mut self, program: &Path, args: impl IntoIterator<Item = OsString>) -> Self {
+        program.clone_into(&mut self.daemon);
+        self.daemon_args = args.into_iter().collect();
         self
     }
 
@@ -98,6 +109,11 @@ impl Nix {
     /// The `nix-daemon` program.
     pub fn daemon(&self) -> &Path {
         &self.daemon
+    }
+
+    /// What its daemons are told: `--stdio`.
+    pub fn daemon_args(&self) -> &[OsString] {
+        &self.daemon_args
     }
 
     /// What its children get besides our own environment.

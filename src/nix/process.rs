@@ -150,6 +150,9 @@ pub(crate) async fn end(child: &mut Child, tree: &Tree) {
     let _ = timeout(GRACE, child.wait()).await;
 }
 
+/// So many looks follow each other closely: for about two seconds.
+const CLOSE_LOOKS: u32 = 120;
+
 /// The memory of a tree over time.
 #[derive(Default)]
 struct Memory {
@@ -160,15 +163,17 @@ struct Memory {
 }
 
 impl Memory {
-    /// Short at first, so that short lives are seen too.
+    /// Short for the first seconds, so that short lives and their last rise are seen too: what is
+    /// learnt of them is what they are given the next time.
     fn pause(&self) -> Duration {
-        Duration::from_millis(4 << self.looks.min(5)).min(LOOK)
+        if self.looks < CLOSE_LOOKS { Duration::from_millis(4 << self.looks.min(2)) } else { LOOK }
     }
 
     fn look(&mut self, tree: &Tree, limit: Option<u64>) -> Result<(), ProcessError> {
         let (now, most) = tree.leader_memory();
         // Looking at every process of the machine costs milliseconds; the leader alone does not.
-        if self.looks % 10 == 9 {
+        let every = if self.looks < CLOSE_LOOKS { 80 } else { 10 };
+        if self.looks % every == 9 {
             self.others = tree.memory().saturating_sub(now);
         }
         self.looks = self.looks.saturating_add(1);

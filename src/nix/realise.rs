@@ -93,11 +93,15 @@ pub async fn realise(
         }
     }
     worker.sweep();
+    let silent = transcript.silent();
     transcript.finish(|drv| answers.get(drv).and_then(last_line));
     let lost = || Attempted::Weather("Nix gave no answer for it".to_owned());
     drvs.into_iter()
         .map(|drv| {
-            let answer = answers.remove(&drv).unwrap_or_else(lost);
+            let mut answer = answers.remove(&drv).unwrap_or_else(lost);
+            if let Attempted::Answered(Ending::Built { without, .. }) = &mut answer {
+                without.clone_from(&silent);
+            }
             (drv, answer)
         })
         .collect()
@@ -124,7 +128,9 @@ async fn operate(
         Some(Err(WorkerError::Daemon(words))) => Operation::Refused(words),
         Some(Err(error)) => {
             worker.end().await;
-            Operation::Lost(clean_text(error.to_string()))
+            let drvs = batch.len();
+            tracing::warn!("an operation of {drvs} derivations ended early: {error}");
+            Operation::Lost(clean_text(error.outline()))
         }
         None => {
             worker.end().await;

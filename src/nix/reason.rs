@@ -2,25 +2,19 @@
 //!
 //! Read here are results of the protocol and errors that Nix itself reported, never what a build
 //! printed: the log lines that Nix quotes in an error are cut off first.
+mod download;
+mod table;
+
 use crate::domain::id::DrvPath;
+use crate::nix::reason::table::Remark;
+use crate::nix::status::BuildResult;
+use crate::nix::status::Status;
+
+pub(crate) use download::download;
+pub(crate) use table::Kind;
 
 /// Nix found the disk full when a build failed, and says so behind the lines it quotes.
 const DISK_FULL_NOTE: &str = "note: build failure may have been caused by lack of free disk space";
-
-/// What kind of end an error tells of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The derivation itself cannot be built.
-    Failed,
-    /// A limit ended it.
-    TimedOut,
-    /// A derivation that it needs has the real reason.
-    Dependency,
-    /// Nobody's fault.
-    Weather,
-    /// None of Nix's usual errors.
-    Other,
-}
 
 /// One error of Nix's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +28,47 @@ pub(crate) struct Reason {
 
 /// Reads an error without colours.
 pub(crate) fn read(text: &str) -> Reason {
+    judge(None, text)
+}
+
+/// Reads an answer that is no good one.
+pub(crate) fn of(result: &BuildResult) -> Reason {
+    judge(Some(result.status), &result.message)
+}
+
+/// What became of a connection, by the last words of the program at its end, for an operator.
+pub(crate) fn of_connection(words: &str) -> String {
+    format!("{}: {words}", outline_of_connection(words))
+}
+
+/// The same for whoever must not know machines' names and addresses.
+pub(crate) fn outline_of_connection(words: &str) -> &'static str {
+    match table::connection(words).name {
+        "unreachable" => "the machine could not be reached",
+        _ => "the connection to nix-daemon was lost",
+    }
+}
+
+/// The server of an address that Nix itself could not download from: a substituter, as a name or an
+/// address with its port.
+pub(crate) fn silent_server(words: &str) -> Option<String> {
+    let (_, rest) = words.split_once("unable to download '")?;
+    let (_, address) = rest.split('\'').next()?.split_once("://")?;
+    let server = address.split(['/', '?']).next()?.rsplit('@').next()?;
+    let is_one = !server.is_empty()
+        && server.len() <= 260
+        && server.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:[]".contains(&it));
+    is_one.then(|| server.to_owned())
+}
+
+fn judge(status: Option<Status>, text: &str) -> Reason {
     let text = text.trim().trim_start_matches("error:").trim_start();
     let lines: Vec<&str> = text.lines().map(str::trim).take_while(|it| !is_quote(it)).collect();
-    let disk_full = text.lines().any(|it| it.trim() == DISK_FULL_NOTE);
+    let disk_full = text.lines().any(|it| it.trim() == DISK_FULL_NOTE).then_some(Remark::DiskFull);
     let head = lines.join("\n");
-    let kind = if disk_full { Kind::Weather } else { kind(&head) };
+    let kind = table::row(status, &head, disk_full).map_or(Kind::Other, |it| it.kind);
     let mut headline = headline(&lines);
-    if disk_full {
+    if disk_full.is_some() {
         headline.push_str("; the disk may have been full");
     }
     Reason { drv: named(&head), kind, headline }
@@ -50,47 +78,6 @@ pub(crate) fn read(text: &str) -> Reason {
 fn is_quote(line: &str) -> bool {
     let line = line.strip_prefix("Last ").or_else(|| line.strip_prefix("last "));
     line.is_some_and(|it| it.ends_with(" log lines:"))
-}
-
-fn kind(head: &str) -> Kind {
-    let has = |needles: &[&str]| needles.iter().any(|it| head.contains(it));
-    if has(&["dependency failed", "dependencies failed", "dependencies of derivation"]) {
-        Kind::Dependency
-    } else if has(&[
-        // The kernel's answer to a machine without memory, and the usual one of an operator.
-        "failed due to signal 9 (Killed)",
-        "No space left on device",
-        "substitutes for the outputs of derivation",
-        "unable to download",
-        "disconnected unexpectedly",
-        "Cannot allocate memory",
-        "database is busy",
-    ]) {
-        Kind::Weather
-    } else if has(&["timed out after"]) {
-        Kind::TimedOut
-    } else if has(&[
-        "failed with exit code",
-        "failed due to signal",
-        "hash mismatch in fixed-output derivation",
-        "failed to produce output",
-        "platform mismatch",
-        "missing system features",
-        "is required to build",
-        "may not be deterministic",
-        "is not allowed to refer to",
-        "is not allowed to have",
-        "illegal reference specifier",
-        "cycle detected in build",
-        "of log output",
-        "failed previously",
-        "suspicious ownership or permission",
-        "impurity detected",
-    ]) {
-        Kind::Failed
-    } else {
-        Kind::Other
-    }
 }
 
 /// The first quoted path of a derivation: `'/nix/store/….drv'`, in 2.8 also `….drv!out'`.
@@ -150,6 +137,8 @@ fn without_subject(line: &str) -> &str {
 /// Store paths become the names in them.
 fn readable(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
+    // From 2.30 or so on paths stand in double quotes here and there.
+    let line = line.replace('"', "'");
     for (at, quoted) in line.split('\'').enumerate() {
         if at > 0 {
             out.push('\'');
@@ -159,7 +148,8 @@ fn readable(line: &str) -> String {
         let name = base.get(33..).filter(|_| is_path).unwrap_or(quoted);
         out.push_str(name.trim_end_matches(".drv"));
     }
-    if out.starts_with("failed ") { format!("builder {out}") } else { out }
+    let of_builder = ["failed with ", "failed due to ", "failed to produce "];
+    if of_builder.iter().any(|it| out.starts_with(it)) { format!("builder {out}") } else { out }
 }
 
 fn words(line: &str) -> String {
@@ -175,87 +165,4 @@ fn shortened(line: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DRV: &str = "/nix/store/hdvw8ij3z9a7dg5j0axx49an104isz9y-fail.drv";
-
-    fn said(text: &str) -> (Kind, String) {
-        let reason = read(&text.replace("DRV", DRV));
-        if reason.kind != Kind::Other {
-            assert!(reason.drv.is_none_or(|it| it.as_str() == DRV), "{text}");
-        }
-        (reason.kind, reason.headline)
-    }
-
-    #[test]
-    fn an_exit_code_is_told_alike_by_old_and_new() {
-        let old =
-            "error: builder for 'DRV' failed with exit code 3;\n last 2 log lines:\n > a\n > b";
-        let new = "error: Cannot build 'DRV'.\n  Reason: builder failed with exit code 3.\n  \
-                   Output paths:\n   /nix/store/x\n Last 2 log lines:\n > one";
-        for text in [old, new] {
-            assert_eq!(said(text), (Kind::Failed, "builder failed with exit code 3".to_owned()));
-        }
-        assert_eq!(read(&old.replace("DRV", DRV)).drv, DRV.parse().ok());
-    }
-
-    #[test]
-    fn what_a_build_printed_decides_nothing() {
-        let text = "Cannot build 'DRV'.\nReason: builder failed with exit code 1.\nLast 3 log lines:\n\
-                    > No space left on device\n> failed due to signal 9 (Killed)\n\
-                    > note: build failure may have been caused by lack of free disk space";
-        assert_eq!(said(text).0, Kind::Failed);
-    }
-
-    #[test]
-    fn the_weather_is_told_from_failures() {
-        for text in [
-            "builder for 'DRV' failed due to signal 9 (Killed)",
-            "Cannot build 'DRV'.\nReason: builder failed due to signal 9 (Killed).",
-            "writing to file: No space left on device",
-            "some substitutes for the outputs of derivation 'DRV' failed (usually happens due to \
-             networking issues); try '--fallback' to build derivation from source ",
-            "unable to download 'https://cache.example.org/x.narinfo': HTTP error 504",
-            "builder for 'DRV' failed with exit code 1;\nlast 1 log lines:\n> x\nFor full logs, \
-             run 'nix log'.\nnote: build failure may have been caused by lack of free disk space",
-        ] {
-            assert_eq!(said(text).0, Kind::Weather, "{text}");
-        }
-    }
-
-    #[test]
-    fn headlines_are_plain_words_without_hashes() {
-        for (text, headline) in [
-            (
-                "hash mismatch in fixed-output derivation 'DRV':\n  specified: sha256-A=\n     got:    sha256-B=",
-                "hash mismatch: specified sha256-A=, got sha256-B=",
-            ),
-            (
-                "Cannot build 'DRV'.\nReason: platform mismatch\nRequired system: 'aarch64-linux'\n\
-                 Current system: 'x86_64-linux'",
-                "platform mismatch: Required system: 'aarch64-linux', Current system: 'x86_64-linux'",
-            ),
-            (
-                "builder for 'DRV' failed to produce output path for output 'out' at \
-                 '/nix/store/xfvv4pqqazk0px48a40qdp5cby2scvam-noout'",
-                "builder failed to produce output path for output 'out' at 'noout'",
-            ),
-            (
-                "a 'aarch64-linux' with features {} is required to build 'DRV', but I am a 'x86_64-linux'",
-                "a 'aarch64-linux' with features {} is required to build 'fail', but I am a 'x86_64-linux'",
-            ),
-        ] {
-            assert_eq!(said(text), (Kind::Failed, headline.to_owned()));
-        }
-    }
-
-    #[test]
-    fn a_time_limit_is_read_whether_it_names_the_derivation_or_not() {
-        let old = "building of 'DRV!out' from .drv file timed out after 3 seconds of silence";
-        assert_eq!(said(old), (Kind::TimedOut, "timed out after 3 seconds of silence".to_owned()));
-        assert_eq!(read(&old.replace("DRV", DRV)).drv, DRV.parse().ok());
-        let new = read("timed out after 4 seconds");
-        assert_eq!((new.kind, new.drv), (Kind::TimedOut, None));
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 //! What an operation has told so far: which builds run, what they said, what Nix said of them.
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ pub(crate) struct Transcript<'a> {
     remembered: (VecDeque<DrvPath>, usize),
     reasons: HashMap<DrvPath, Reason>,
     unnamed: Vec<Reason>,
+    /// Servers that Nix could not download from, at most ten.
+    silent: BTreeSet<String>,
     limits: BuildLimits,
     /// When the daemon last said anything.
     heard: Instant,
@@ -88,6 +90,7 @@ impl<'a> Transcript<'a> {
             remembered: (VecDeque::new(), 0),
             reasons: HashMap::new(),
             unnamed: Vec::new(),
+            silent: BTreeSet::new(),
             limits,
             heard: Instant::now(),
             overdue: None,
@@ -149,6 +152,11 @@ impl<'a> Transcript<'a> {
         &self.unnamed
     }
 
+    /// Substituters that did not answer.
+    pub(crate) fn silent(&self) -> Vec<String> {
+        self.silent.iter().cloned().collect()
+    }
+
     /// Another operation for some of the same derivations begins.
     pub(crate) fn begin(&mut self) {
         self.running.clear();
@@ -160,6 +168,10 @@ impl<'a> Transcript<'a> {
     pub(crate) fn finish(self, last: impl Fn(&DrvPath) -> Option<String>) {
         let mut scratch = self.scratch;
         for Heard { wanted: Wanted { derivation, mut log }, .. } in self.wanted {
+            for server in &self.silent {
+                let line = format!("{server} did not answer; built without it");
+                log.line(clean(line.as_bytes(), &mut scratch));
+            }
             if let Some(line) = last(&derivation.path) {
                 log.line(clean(line.as_bytes(), &mut scratch));
             }
@@ -251,6 +263,12 @@ impl<'a> Transcript<'a> {
 
     fn message(&mut self, text: &[u8]) {
         let words = plain(text);
+        // A warning cannot be told from what a build smuggles in; here it is a line in a log.
+        if let Some(server) = reason::silent_server(&words)
+            && self.silent.len() < 10
+        {
+            self.silent.insert(server);
+        }
         // What a build smuggles in ends with a newline, and is shown but not believed.
         if text.ends_with(b"\n") || !words.starts_with("error:") {
             return self.tell_all(0, &words);
@@ -343,43 +361,31 @@ mod tests {
         observe(&mut it);
     }
 
-    /// Time passes only when it is told to, so nothing is waited for.
-    fn paused(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(test);
-    }
-
-    #[test]
-    fn a_build_that_nix_lets_run_over_its_limits_is_noticed() {
-        paused(async {
-            let drv: DrvPath = DRV.parse().unwrap();
-            let start = Instant::now();
-            transcript(|it| {
-                it.tick(start + Duration::from_secs(45));
-                assert!(it.overdue().is_none() && !it.enough().is_cancelled(), "within the margin");
-                it.tick(start + Duration::from_secs(51));
-                assert_eq!(it.overdue(), Some(&Overdue::IsSilent(drv.clone())));
-                assert!(it.enough().is_cancelled());
-            });
-            transcript(|it| {
-                for second in 0..=130 {
-                    let now = start + Duration::from_secs(second);
-                    it.line(1, b"still here", now);
-                    it.tick(now);
-                    assert!(it.overdue().is_none(), "{second}");
-                }
-                it.tick(start + Duration::from_secs(131));
-                assert_eq!(it.overdue(), Some(&Overdue::Runs(drv.clone())));
-            });
-            transcript(|it| {
-                it.stopped(1, start);
-                it.tick(start + Duration::from_secs(131));
-                assert_eq!(it.overdue(), Some(&Overdue::Nothing));
-            });
+    #[tokio::test(start_paused = true)]
+    async fn a_build_that_nix_lets_run_over_its_limits_is_noticed() {
+        let drv: DrvPath = DRV.parse().unwrap();
+        let start = Instant::now();
+        transcript(|it| {
+            it.tick(start + Duration::from_secs(45));
+            assert!(it.overdue().is_none() && !it.enough().is_cancelled(), "within the margin");
+            it.tick(start + Duration::from_secs(51));
+            assert_eq!(it.overdue(), Some(&Overdue::IsSilent(drv.clone())));
+            assert!(it.enough().is_cancelled());
+        });
+        transcript(|it| {
+            for second in 0..=130 {
+                let now = start + Duration::from_secs(second);
+                it.line(1, b"still here", now);
+                it.tick(now);
+                assert!(it.overdue().is_none(), "{second}");
+            }
+            it.tick(start + Duration::from_secs(131));
+            assert_eq!(it.overdue(), Some(&Overdue::Runs(drv.clone())));
+        });
+        transcript(|it| {
+            it.stopped(1, start);
+            it.tick(start + Duration::from_secs(131));
+            assert_eq!(it.overdue(), Some(&Overdue::Nothing));
         });
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::id::{DrvPath, StorePath};
 use crate::nix::Nix;
 use crate::nix::connection::{Connection, plain};
 use crate::nix::process::{self, Invocation, Limits, ProcessError};
+use crate::nix::reason;
 pub use crate::nix::status::{BuildResult, Status};
 use crate::nix::tree::Tree;
 use crate::nix::wire::{self, Cursor, Request, Unreadable};
@@ -27,10 +28,12 @@ pub use limits::{BuildLimits, Mode};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 mod operation {
+    pub(super) const QUERY_REFERRERS: u64 = 6;
     pub(super) const ENSURE_PATH: u64 = 10;
     pub(super) const ADD_TEMP_ROOT: u64 = 11;
     pub(super) const ADD_INDIRECT_ROOT: u64 = 12;
     pub(super) const SET_OPTIONS: u64 = 19;
+    pub(super) const COLLECT_GARBAGE: u64 = 20;
     pub(super) const QUERY_PATH_INFO: u64 = 26;
     pub(super) const QUERY_VALID_PATHS: u64 = 31;
     pub(super) const BUILD_PATHS_WITH_RESULTS: u64 = 46;
@@ -54,7 +57,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Start(#[from] ProcessError),
     /// The daemon ended or closed its pipes.
-    #[error("the connection to nix-daemon was lost: {words}")]
+    #[error("{}", reason::of_connection(words))]
     Lost { words: String },
     /// It said no, in its words without colours. The connection goes on.
     #[error("nix-daemon: {0}")]
@@ -65,6 +68,20 @@ pub enum WorkerError {
     TooOld { found: String },
     #[error("nix-daemon did not answer within {} s", .0.as_secs())]
     Silent(Duration),
+}
+
+impl WorkerError {
+    /// The same for an author, who must not know machines' names and addresses, nor where our
+    /// programs are: what ssh or the system said is left out.
+    #[must_use]
+    pub fn outline(&self) -> String {
+        match self {
+            Self::Start(_) => "nix-daemon could not be started".to_owned(),
+            Self::Lost { words } => reason::outline_of_connection(words).to_owned(),
+            Self::Protocol(_) => "nix-daemon does not speak the worker protocol".to_owned(),
+            Self::Daemon(_) | Self::TooOld { .. } | Self::Silent(_) => self.to_string(),
+        }
+    }
 }
 
 /// What a daemon tells while it builds.
@@ -97,7 +114,7 @@ impl Worker {
     pub async fn start(nix: &Nix) -> Result<Self, WorkerError> {
         let limits = Limits { timeout: Duration::MAX, memory: None, output: 0 };
         let invocation = Invocation::new(nix.daemon(), limits)
-            .arg("--stdio")
+            .args(nix.daemon_args())
             .envs(nix.env().iter().cloned())
             .stdin(Vec::new());
         let (mut child, tree) = invocation.spawn(&mut invocation.command())?;
@@ -275,12 +292,15 @@ impl Worker {
 
 /// `SetOptions`.
 ///
+/// A substituter that is dead or slow is left out: 15 s for a connection, 60 s without a byte and
+/// three tries, where Nix would wait for 5 minutes five times; what it has is then built.
+///
 /// `builders` is emptied: a machine's own remote builders answer a failed build and a lost
 /// connection with the same words, so nothing could be told from them. Nix's own copy of each log
 /// is not kept: it would take three times longer to pack (bzip2) than ours to store. A daemon that
 /// does not trust us ignores the latter; the rest anybody may set.
 fn options(limits: &BuildLimits) -> Request {
-    let (keep_failed, keep_going, fallback, verbosity) = (0, 1, 0, 3);
+    let (keep_failed, keep_going, fallback, verbosity) = (0, 1, 1, 3);
     let (build_hook, build_verbosity, log_type, trace, cores, substitutes) = (1, 0, 0, 0, 0, 1);
     let timeout = limits.timeout.as_secs().max(1).to_string();
     Request::default()
@@ -297,9 +317,15 @@ fn options(limits: &BuildLimits) -> Request {
         .number(trace)
         .number(cores)
         .number(substitutes)
-        .number(3)
+        .number(6)
         .text("timeout")
         .text(&timeout)
+        .text("connect-timeout")
+        .text("15")
+        .text("stalled-download-timeout")
+        .text("60")
+        .text("download-attempts")
+        .text("3")
         .text("builders")
         .text("")
         .text("keep-build-log")

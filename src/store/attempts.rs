@@ -1,21 +1,21 @@
 //! Waiting builds, and the derivations that are realised for them. One attempt per derivation at
 //! a time: all builds that want it share the attempt and its ending.
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 use sqlx::Row;
 
 use crate::domain::Timestamp;
-use crate::domain::build::{
-    Attempted, Build, BuildState, Ending, MOST_ATTEMPTS, Rebuild, Waiting, retry_delay_ms,
-};
+use crate::domain::build::{Attempted, Build, BuildState, Ending, Patience, Rebuild, Waiting};
 use crate::domain::id::{AttemptId, DrvPath, RunId};
+use crate::domain::page::Earlier;
 use crate::domain::run::Run;
 use crate::store::error::Result;
 use crate::store::moves::{BuildStep, Ledger, Moved, run_by_id};
 use crate::store::rows::{self, active, build_columns};
-use crate::store::{AttemptClaim, Store, memory};
+use crate::store::{AttemptClaim, Store, builders, failures, memory};
 
 /// How attempts ended, and which of them were no longer ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Finished {
     pub moved: Moved,
     /// Their answers were not written: the lease had ended.
     pub lost: Vec<AttemptId>,
+    /// Hosts that passed with a derivation that had failed before.
+    pub flaky: u64,
 }
 
 /// How an attempt ended, as the store keeps it.
@@ -46,8 +48,9 @@ impl From<&Attempted> for AttemptOutcome {
 }
 
 impl Store {
-    /// Begins these attempts: every build that waits for the derivation joins. A derivation that
-    /// nobody wants any more, or that is being realised, gives no claim.
+    /// Begins these attempts, as one operation: every build that waits for the derivation joins. A
+    /// derivation that nobody wants any more, or that is being realised, gives no claim; and none
+    /// does when all slots of the builder are taken.
     pub async fn claim_attempts(
         &self,
         wanted: &[(DrvPath, AttemptId)],
@@ -59,6 +62,10 @@ impl Store {
         let mut tx = self.write().await?;
         let mut ledger = Ledger::new(now);
         let mut claims = Vec::new();
+        let Some((_, operation)) = wanted.first() else { return Ok((claims, Moved::default())) };
+        if is_full(&mut tx, builder).await? {
+            return Ok((claims, Moved::default()));
+        }
         for (drv, attempt) in wanted {
             let mut builds = waiting_for(&mut tx, drv).await?;
             if wanted.len() > 1 {
@@ -70,7 +77,7 @@ impl Store {
             else {
                 continue;
             };
-            if !begin(&mut tx, (drv, attempt), (builder, by), now, lease_ms).await? {
+            if !begin(&mut tx, (drv, attempt, operation), (builder, by), (now, lease_ms)).await? {
                 continue;
             }
             for build in builds {
@@ -118,7 +125,15 @@ impl Store {
     ) -> Result<Finished> {
         let mut tx = self.write().await?;
         let together = i64::try_from(ended.len()).unwrap_or(i64::MAX);
-        let mut finish = Finish { ledger: Ledger::new(now), runs: BTreeMap::new(), together, now };
+        let mut finish = Finish {
+            ledger: Ledger::new(now),
+            runs: BTreeMap::new(),
+            together,
+            now,
+            patience: self.patience,
+            owner: self.owner.clone(),
+            flaky: 0,
+        };
         let mut lost = Vec::new();
         for (claim, attempted, log_bytes) in ended {
             let outcome = AttemptOutcome::from(&attempted);
@@ -129,9 +144,10 @@ impl Store {
                 lost.push(claim.attempt.clone());
             }
         }
+        let flaky = finish.flaky;
         let moved = finish.ledger.close(&mut tx).await?;
         tx.commit().await?;
-        Ok(Finished { moved, lost })
+        Ok(Finished { moved, lost, flaky })
     }
 
     /// Which of these running attempts no build wants any more.
@@ -166,14 +182,14 @@ async fn waiting_for(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Vec<Build>
 /// `false` when the derivation is being realised.
 async fn begin(
     tx: &mut AnyConnection,
-    (drv, attempt): (&DrvPath, &AttemptId),
+    (drv, attempt, operation): (&DrvPath, &AttemptId, &AttemptId),
     (builder, by): (&str, &str),
-    now: Timestamp,
-    lease_ms: i64,
+    (now, lease_ms): (Timestamp, i64),
 ) -> Result<bool> {
     let done = sqlx::query(
         "INSERT INTO attempt (id, drv, builder, state, claimed_by, claimed_until, started_at, \
-         log_bytes) VALUES ($1, $2, $3, 'running', $4, $5, $6, 0) ON CONFLICT DO NOTHING",
+         log_bytes, operation) VALUES ($1, $2, $3, 'running', $4, $5, $6, 0, $7) \
+         ON CONFLICT DO NOTHING",
     )
     .bind(attempt.as_str())
     .bind(drv.as_str())
@@ -181,9 +197,24 @@ async fn begin(
     .bind(by)
     .bind(now.plus(lease_ms).0)
     .bind(now.0)
+    .bind(operation.as_str())
     .execute(tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Whether all slots of a machine that instances share are taken. Those of an instance's own have
+/// a task each, and need no counting.
+async fn is_full(tx: &mut AnyConnection, builder: &str) -> Result<bool> {
+    let full = sqlx::query(
+        "SELECT 1 AS one FROM builder b WHERE b.name = $1 AND b.owner = '' AND b.slots <= \
+         (SELECT COUNT(DISTINCT COALESCE(a.operation, a.id)) FROM attempt a \
+         WHERE a.builder = $1 AND a.state = 'running')",
+    )
+    .bind(builder)
+    .fetch_optional(tx)
+    .await?;
+    Ok(full.is_some())
 }
 
 /// `false` when its lease had ended and somebody noticed.
@@ -230,6 +261,10 @@ struct Finish {
     /// How many attempts shared the operation, and so its time.
     together: i64,
     now: Timestamp,
+    patience: Patience,
+    owner: Arc<str>,
+    /// Hosts that passed with a derivation that had failed before.
+    flaky: u64,
 }
 
 impl Finish {
@@ -240,10 +275,16 @@ impl Finish {
         attempted: Attempted,
     ) -> Result<()> {
         let builds = attached(tx, &claim.attempt).await?;
+        self.bring_home(tx, claim).await?;
         match attempted {
             Attempted::Weather(what) => {
+                let builder = failures::builder_of(tx, &claim.attempt).await?;
+                if !builds.is_empty() {
+                    builders::suspect(tx, &builder, &mut self.ledger, self.now).await?;
+                }
+                let earlier = Earlier { builder, what };
                 for (build, weathers) in builds {
-                    self.weather(tx, build, weathers + 1, &what).await?;
+                    self.weather(tx, build, weathers + 1, &earlier).await?;
                 }
             }
             Attempted::Answered(ending) => {
@@ -261,23 +302,33 @@ impl Finish {
         Ok(())
     }
 
+    /// What was built of it is where this instance is; others' builds may have joined.
+    async fn bring_home(&self, tx: &mut AnyConnection, claim: &AttemptClaim) -> Result<()> {
+        sqlx::query(
+            "UPDATE build SET home = $2 WHERE attempt_id = $1 AND state = 'building' AND home <> $2",
+        )
+        .bind(claim.attempt.as_str())
+        .bind(&*self.owner)
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+
     async fn weather(
         &mut self,
         tx: &mut AnyConnection,
         build: Build,
         weathers: u32,
-        what: &str,
+        earlier: &Earlier,
     ) -> Result<()> {
-        sqlx::query("UPDATE build SET weathers = $2 WHERE id = $1")
-            .bind(build.id.as_str())
-            .bind(i64::from(weathers))
-            .execute(&mut *tx)
-            .await?;
-        let step = if weathers >= MOST_ATTEMPTS {
-            BuildStep::End(Ending::Transient { what: what.to_owned() })
-        } else {
-            let not_before = self.now.plus(retry_delay_ms(weathers));
-            BuildStep::Retry(Waiting::Retry { after: what.to_owned(), not_before })
+        failures::note_weather(tx, &build, weathers, earlier).await?;
+        let what = earlier.what.clone();
+        let step = match self.patience.delay_ms(weathers, &build.id) {
+            None => BuildStep::End(Ending::Transient { what }),
+            Some(delay) => {
+                let not_before = self.now.plus(delay);
+                BuildStep::Retry(Waiting::Retry { after: what, not_before })
+            }
         };
         self.ledger.build(tx, build, step).await?;
         Ok(())
@@ -295,18 +346,18 @@ impl Finish {
             // Its share: the time of the whole batch would make each of it look slow, and a host
             // that looks slow is built alone from then on.
             let took = self.now.since(claim.started_at) / self.together;
-            memory::built(tx, &run, &build.attr, took).await?;
+            memory::built(tx, &run, &build.attr, (&claim.attempt, took)).await?;
+            if failures::failed_before(tx, claim.drv(), &claim.attempt).await? {
+                failures::note_flaky(tx, &run, &build, self.now).await?;
+                self.flaky += 1;
+            }
         }
         if ending.is_good() {
             memory::good(tx, &run, &build, &claim.derivation).await?;
         }
         if matches!(build.state, BuildState::Waiting { .. }) {
             // For its log: this is the attempt that made it.
-            sqlx::query("UPDATE build SET attempt_id = $2 WHERE id = $1")
-                .bind(build.id.as_str())
-                .bind(claim.attempt.as_str())
-                .execute(&mut *tx)
-                .await?;
+            failures::show_attempt(tx, &build, &claim.attempt).await?;
         }
         self.ledger.build(tx, build, BuildStep::End(ending)).await?;
         Ok(())
@@ -332,4 +383,16 @@ async fn waiting_anyhow(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Vec<Bui
     .fetch_all(tx)
     .await?;
     found.iter().map(rows::build).collect()
+}
+
+/// The attempt that is being made at a derivation.
+pub(super) async fn running_attempt(
+    tx: &mut AnyConnection,
+    drv: &DrvPath,
+) -> Result<Option<AttemptId>> {
+    let row = sqlx::query("SELECT id FROM attempt WHERE drv = $1 AND state = 'running'")
+        .bind(drv.as_str())
+        .fetch_optional(tx)
+        .await?;
+    row.map(|row| rows::parsed(&row, "id")).transpose()
 }

@@ -218,15 +218,26 @@ async fn bump_gate_progress(tx: &mut AnyConnection, run: &RunId, now: Timestamp)
     Ok(())
 }
 
+/// True of a report that GitHub shows a check run of, or may: it was begun.
+macro_rules! begun {
+    () => {
+        "(serial > 0 OR github_id IS NOT NULL OR node_id IS NOT NULL)"
+    };
+}
+
+pub(super) use begun;
+
 /// The check run that shows a report is history: the next one is its successor, whatever it says,
-/// and is shown however many hosts the run has, since the old one is seen until then.
+/// and is shown however many hosts the run has, since the old one is seen until then. Where none was
+/// begun there is nothing to follow.
 macro_rules! renew {
     ($where:literal) => {
         concat!(
-            "UPDATE report SET serial = serial + 1, \
-             asked = CASE WHEN github_id IS NULL AND node_id IS NULL THEN asked ELSE 1 END, \
-             github_id = NULL, node_id = NULL, annotations = NULL, shown_status = NULL, \
-             shown_digest = NULL, times_shown = 0, tries = 0 WHERE ",
+            "UPDATE report SET serial = CASE WHEN ",
+            begun!(),
+            " THEN serial + 1 ELSE serial END, github_id = NULL, node_id = NULL, \
+             annotations = NULL, shown_status = NULL, shown_digest = NULL, times_shown = 0, \
+             tries = 0 WHERE ",
             $where
         )
     };

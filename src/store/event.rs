@@ -23,6 +23,53 @@ pub enum Event {
     ReactionOwed,
     /// What stands at GitHub is to be looked up.
     HeadsAsked,
+    /// A delivery is to be decided once something is known.
+    DeliveryAsks,
+    /// Something failed on a builder that is perhaps the builder's.
+    BuilderSuspect,
+}
+
+impl Event {
+    const ALL: [Self; 11] = [
+        Self::DeliveryWaiting,
+        Self::RunRequested,
+        Self::BuildWaiting,
+        Self::ReportBehind,
+        Self::InsightWanted,
+        Self::AttemptUnwanted,
+        Self::RunEnded,
+        Self::ReactionOwed,
+        Self::HeadsAsked,
+        Self::DeliveryAsks,
+        Self::BuilderSuspect,
+    ];
+
+    /// Its name among instances.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::DeliveryWaiting => "delivery_waiting",
+            Self::RunRequested => "run_requested",
+            Self::BuildWaiting => "build_waiting",
+            Self::ReportBehind => "report_behind",
+            Self::InsightWanted => "insight_wanted",
+            Self::AttemptUnwanted => "attempt_unwanted",
+            Self::RunEnded => "run_ended",
+            Self::ReactionOwed => "reaction_owed",
+            Self::HeadsAsked => "heads_asked",
+            Self::DeliveryAsks => "delivery_asks",
+            Self::BuilderSuspect => "builder_suspect",
+        }
+    }
+
+    /// `None` of what only another version knows.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter()
+    }
 }
 
 /// What a method of the store has moved, for the flow's wakeups.

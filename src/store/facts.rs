@@ -2,9 +2,9 @@
 use std::collections::HashMap;
 
 use crate::domain::base::Against;
+use crate::domain::evaluation::Known;
 use crate::domain::id::AttrPath;
 use crate::domain::incoming::Repository;
-use crate::domain::plan::Known;
 use crate::domain::run::Run;
 use crate::store::error::Result;
 use crate::store::moves::run_by_id;

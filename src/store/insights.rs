@@ -12,9 +12,10 @@ use crate::domain::insight::{Base, Candidate, Insight, VERSION, base, is_compare
 use crate::domain::run::Merge;
 use crate::store::bump;
 use crate::store::error::Result;
-use crate::store::moves::{Event, Moved};
+use crate::store::leases::{alive_since, is_alive};
+use crate::store::moves::{Event, Moved, build_by_id};
 use crate::store::rows::{self, build_columns};
-use crate::store::runs::{build_by_id, hold};
+use crate::store::runs::hold;
 use crate::store::{RunClaim, Store};
 
 /// What a commit's flake is made of, and what it is compared with.
@@ -65,19 +66,24 @@ impl Store {
         Ok(())
     }
 
-    /// Builds whose hosts are to be compared now, the oldest first.
+    /// Builds whose hosts are to be compared now, the oldest first: those that are in the Nix store
+    /// of this instance, or of one that is gone.
     pub async fn insights_wanted(&self, now: Timestamp, limit: i64) -> Result<Vec<Wanted>> {
         let mut tx = self.read().await?;
-        let found = sqlx::query(
+        let found = sqlx::query(concat!(
             "SELECT i.build_id AS build_id, i.run_id AS run_id, i.generation AS generation, \
              i.tries AS tries, r.repository_id AS repository_id, r.sha AS sha, \
              r.source AS source, r.compared_with AS compared_with, r.merged AS merged FROM insight i \
              JOIN run r ON r.id = i.run_id JOIN build b ON b.id = i.build_id \
              WHERE i.state = 'wanted' AND b.state = 'ended' AND i.not_before <= $1 AND r.compared_with IS NOT NULL \
-             ORDER BY i.since, i.build_id LIMIT $2",
-        )
+             AND (b.home = $3 OR NOT ",
+            is_alive!("b.home", "$4"),
+            ") ORDER BY i.since, i.build_id LIMIT $2",
+        ))
         .bind(now.0)
         .bind(limit)
+        .bind(&*self.owner)
+        .bind(alive_since(now))
         .fetch_all(&mut *tx)
         .await?;
         let mut wanted = Vec::with_capacity(found.len());

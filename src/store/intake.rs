@@ -29,15 +29,16 @@ pub struct NewDelivery {
     /// What could be said about it without deciding anything.
     pub standing: Arrival,
     pub body: Body,
-    /// In hex; finds the same body under another GUID.
-    pub body_sha256: String,
 }
 
 /// What the front door made of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// To be decided.
-    Received,
+    Received {
+        /// In hex; finds the same body under another GUID.
+        body_sha256: String,
+    },
     /// Understood, and nothing to do; says why.
     Ignored(String),
     /// Not what GitHub's documentation says; says what is wrong.
@@ -124,21 +125,12 @@ async fn insert(
 type Query = sqlx::query::Query<'static, sqlx::Any, sqlx::any::AnyArguments>;
 
 fn bind(query: Query, delivery: NewDelivery) -> Query {
-    let NewDelivery {
-        guid,
-        event,
-        action,
-        repository,
-        installation,
-        received_at,
-        standing,
-        body,
-        body_sha256,
-    } = delivery;
-    let (state, note) = match standing {
-        Arrival::Received => ("arrived", None),
-        Arrival::Ignored(note) => ("ignored", Some(rows::text(note))),
-        Arrival::Unreadable(note) => ("invalid", Some(rows::text(note))),
+    let NewDelivery { guid, event, action, repository, installation, received_at, standing, body } =
+        delivery;
+    let (state, note, body_sha256) = match standing {
+        Arrival::Received { body_sha256 } => ("arrived", None, body_sha256),
+        Arrival::Ignored(note) => ("ignored", Some(rows::text(note)), String::new()),
+        Arrival::Unreadable(note) => ("invalid", Some(rows::text(note)), String::new()),
     };
     query
         .bind(String::from(guid))
@@ -159,9 +151,9 @@ const QUEUE: usize = 1024;
 /// Deliveries in one transaction.
 const BATCH: usize = 256;
 /// Between the beginnings of two transactions. A delivery to an idle service waits for nothing; a
-/// thousand a second share their commits two or three to one, and with them the pages of the indexes
+/// thousand a second share their commits about three to one, and with them the pages of the indexes
 /// that each brings to the disk.
-const APART: Duration = Duration::from_millis(2);
+const APART: Duration = Duration::from_millis(3);
 
 struct Waiting {
     delivery: NewDelivery,

@@ -9,8 +9,10 @@
 //!   became of them.
 //! - `standing`: what stands when a delivery is decided; [`decide`]: what it changes.
 //! - [`facts`]: what is known before a run is planned.
-//! - [`runs`]: a run is claimed, listed and evaluated.
+//! - [`failures`]: what attempts at a derivation came to before.
+//! - [`runs`]: a run is claimed, listed and evaluated; `settle`: what becomes of each build then.
 //! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised.
+//! - [`builders`]: how it stands with the machines they go to.
 //! - `people`: what people ask about and what comes of it; [`reactions`]: the answers to comments.
 //! - [`recover`]: what did not reach us, and when that was looked at; `repositories`: those that
 //!   are renamed, leave and come back.
@@ -23,10 +25,14 @@
 //! - `base`: what is known of the commit that a run is compared with.
 //! - [`insights`]: what changes on each host.
 //! - `memory`: what is known of a host from earlier commits.
+//! - [`leases`]: which instances are alive, and what one of them does at a time; [`homes`]: where
+//!   derivations are, and who takes them over.
+//! - `notices`: what other instances of the service are told, and tell.
 //! - `moves`: the one place that writes a life's new state and notes who must hear of it.
 pub mod attempts;
 mod base;
 mod body;
+pub mod builders;
 mod bump;
 mod claim;
 pub mod decide;
@@ -34,11 +40,15 @@ pub mod deliveries;
 mod error;
 mod event;
 pub mod facts;
+pub mod failures;
+pub mod homes;
 pub mod insights;
 pub mod intake;
+pub mod leases;
 pub mod looks;
 mod memory;
 mod moves;
+mod notices;
 mod open;
 pub mod outlook;
 mod people;
@@ -51,13 +61,18 @@ pub mod reports;
 mod repositories;
 mod rows;
 pub mod runs;
+mod settle;
 mod standing;
 pub mod sweep;
 pub mod views;
 pub mod worth;
 
+use std::sync::Arc;
+
 use sqlx::any::Any;
-use sqlx::{AnyPool, Transaction};
+use sqlx::{AnyPool, PgPool, Transaction};
+
+use crate::domain::build::Patience;
 
 pub use crate::store::body::Body;
 pub use crate::store::claim::{AttemptClaim, RunClaim};
@@ -71,6 +86,9 @@ pub struct Store {
     writer: AnyPool,
     reader: AnyPool,
     database: Database,
+    patience: Patience,
+    /// The instance of the service that this is; empty where there is but one.
+    owner: Arc<str>,
 }
 
 /// Which database it is, and what is particular to it.
@@ -82,18 +100,27 @@ enum Database {
         /// The write-ahead log.
         log: std::path::PathBuf,
     },
-    Postgres,
+    Postgres {
+        /// The connection on which other instances are heard.
+        notices: PgPool,
+    },
 }
 
 type Tx = Transaction<'static, Any>;
 
 impl Store {
+    /// The same store, which meets failures as the settings say.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
     /// A transaction that changes something. There is one at a time, so that what it has read is
     /// still true when it writes.
     async fn write(&self) -> Result<Tx> {
         match self.database {
             Database::Sqlite { .. } => Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?),
-            Database::Postgres => {
+            Database::Postgres { .. } => {
                 let mut tx = self.writer.begin().await?;
                 sqlx::query("LOCK TABLE meta IN EXCLUSIVE MODE").execute(&mut *tx).await?;
                 Ok(tx)
@@ -105,10 +132,19 @@ impl Store {
     async fn read(&self) -> Result<Tx> {
         Ok(match self.database {
             Database::Sqlite { .. } => self.reader.begin().await?,
-            Database::Postgres => {
+            Database::Postgres { .. } => {
                 self.reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?
             }
         })
+    }
+
+    /// Whether there may be other instances on it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        match self.database {
+            Database::Sqlite { .. } => false,
+            Database::Postgres { .. } => true,
+        }
     }
 
     /// What the store keeps under this name; `fresh` when it kept nothing yet.

@@ -42,6 +42,8 @@ pub(super) enum RunStep {
     Approve,
     /// Its repository is back.
     Resume,
+    /// Some of its builds wait where nobody builds them.
+    Elsewhere,
 }
 
 /// The moves of one transaction. [`Ledger::close`] draws the consequences: runs whose last
@@ -168,14 +170,14 @@ impl Ledger {
     ) -> Result<Run> {
         let now = self.now;
         let overrules = matches!(step, RunStep::Again) && is_skipped(&run.state);
-        let is_quiet = matches!(step, RunStep::Rejudge);
+        let is_quiet = matches!(step, RunStep::Rejudge | RunStep::Elsewhere);
         let was_open = run.state.is_open();
         let (state, _) = match step {
             RunStep::Evaluate => run.state.evaluate(now),
             RunStep::Evaluated => run.state.evaluated(now),
             RunStep::End(verdict) => run.state.end(verdict, now),
             RunStep::Revive => run.state.revive(&run.approval),
-            RunStep::Again | RunStep::Rejudge | RunStep::Resume => {
+            RunStep::Again | RunStep::Rejudge | RunStep::Resume | RunStep::Elsewhere => {
                 Ok(RunState::again(&run.approval))
             }
             RunStep::Approve => run.state.approve(),
@@ -284,6 +286,14 @@ async fn fallen_verdict(tx: &mut AnyConnection, id: &RunId) -> Result<Option<(Ru
     Ok(verdict.map(|verdict| (run, verdict)))
 }
 
+pub(super) async fn build_by_id(tx: &mut AnyConnection, id: &BuildId) -> Result<Build> {
+    let row = sqlx::query(concat!("SELECT ", build_columns!(), " FROM build b WHERE b.id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(tx)
+        .await?;
+    row.as_ref().map(rows::build).ok_or_else(|| StoreError::Missing(format!("build {id}")))?
+}
+
 pub(super) async fn run_by_id(tx: &mut AnyConnection, id: &RunId) -> Result<Run> {
     let row = sqlx::query(concat!("SELECT ", run_columns!(), " FROM run r WHERE r.id = $1"))
         .bind(id.as_str())
@@ -292,11 +302,12 @@ pub(super) async fn run_by_id(tx: &mut AnyConnection, id: &RunId) -> Result<Run>
     row.as_ref().map(rows::run).ok_or_else(|| StoreError::Missing(format!("run {id}")))?
 }
 
+/// In the order in which people read them: the required first, and as the flake lists them.
 pub(super) async fn builds_of(tx: &mut AnyConnection, run: &RunId) -> Result<Vec<Build>> {
     let found = sqlx::query(concat!(
         "SELECT ",
         build_columns!(),
-        " FROM build b WHERE b.run_id = $1 ORDER BY b.rank, b.id"
+        " FROM build b WHERE b.run_id = $1 ORDER BY b.required DESC, b.id"
     ))
     .bind(run.as_str())
     .fetch_all(tx)

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{AnyConnection, AnyPool, Connection as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::build::Patience;
 use crate::store::error::{Result, StoreError};
 use crate::store::{Database, Store};
 
@@ -22,7 +24,7 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
 
 /// Between two checkpoints, when something was written. A commit may wait while the disk takes what
 /// a checkpoint has written: often and little keeps that to a few milliseconds.
-const CHECKPOINTS: Duration = Duration::from_millis(50);
+const CHECKPOINTS: Duration = Duration::from_millis(100);
 /// A log of this size is emptied, although writers wait for that.
 const HUGE_LOG: u64 = 64 << 20;
 
@@ -109,6 +111,8 @@ async fn open_sqlite(given: &str) -> Result<Store> {
             log: PathBuf::from(format!("{place}-wal")),
         },
         writer,
+        patience: Patience::default(),
+        owner: "".into(),
     })
 }
 
@@ -225,7 +229,21 @@ async fn open_postgres(url: &str) -> Result<Store> {
         });
     }
     migrate(&pool, &place).await?;
-    Ok(Store { writer: pool.clone(), reader: pool, database: Database::Postgres })
+    // A listener holds its connection for as long as it listens.
+    let notices = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy(url)
+        .map_err(|error| postgres_refusal(error, &place))?;
+    Ok(Store {
+        writer: pool.clone(),
+        reader: pool,
+        database: Database::Postgres { notices },
+        patience: Patience::default(),
+        owner: "".into(),
+    })
 }
 
 /// Server and database, without user, password and parameters.

@@ -7,10 +7,12 @@ use sqlx::any::AnyRow;
 
 use crate::domain::Timestamp;
 use crate::domain::build::{BuildState, Waiting};
+use crate::domain::builder;
 use crate::domain::id::BuildId;
 use crate::domain::page::{BuildView, Turn};
 use crate::domain::run::{Run, RunState};
 use crate::store::Store;
+use crate::store::builders::{self, BUILDERS};
 use crate::store::bump;
 use crate::store::error::Result;
 use crate::store::moves::Moved;
@@ -69,8 +71,9 @@ pub(super) async fn turn_of_run(tx: &mut AnyConnection, run: &Run) -> Result<Opt
     turn(&row)
 }
 
-/// Tells each of a run's builds that wait for a slot its turn.
+/// Tells each of a run's builds that wait for a builder why none takes it, or its turn.
 pub(super) async fn tell_turns(tx: &mut AnyConnection, builds: &mut [BuildView]) -> Result<()> {
+    tell_held(tx, builds).await?;
     let [first, more @ ..] = builds else { return Ok(()) };
     if more.is_empty() {
         if waits(first) {
@@ -100,6 +103,29 @@ pub(super) async fn tell_turns(tx: &mut AnyConnection, builds: &mut [BuildView])
     }
     for it in builds.iter_mut().filter(|it| waits(it)) {
         it.outlook.turn = turns.get(it.build.id.as_str()).copied();
+    }
+    Ok(())
+}
+
+async fn tell_held(tx: &mut AnyConnection, builds: &mut [BuildView]) -> Result<()> {
+    let wants_builder = |it: &BuildView| match &it.build.state {
+        BuildState::Waiting { for_what: Waiting::Slot | Waiting::Retry { .. }, .. } => true,
+        BuildState::Waiting {
+            for_what: Waiting::NoBuilder { .. } | Waiting::NoFeatures { .. },
+            ..
+        }
+        | BuildState::Listed { .. }
+        | BuildState::Building { .. }
+        | BuildState::Ended { .. } => false,
+    };
+    if !builds.iter().any(wants_builder) {
+        return Ok(());
+    }
+    let found = sqlx::query(BUILDERS).fetch_all(tx).await?;
+    let builders = found.iter().map(builders::builder).collect::<Result<Vec<_>>>()?;
+    for it in builds.iter_mut().filter(|it| wants_builder(it)) {
+        let Some(derivation) = it.build.state.derivation() else { continue };
+        it.outlook.held = builder::held(&derivation.system, &derivation.features, &builders);
     }
     Ok(())
 }

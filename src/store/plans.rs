@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use crate::store::bump::REFRESH_HOSTS;
-use crate::store::queue::CANDIDATES;
+use crate::store::queue::{CANDIDATES, KINDS};
 use crate::store::reports::BEHIND_OF;
 use crate::store::{Result, Store};
 
@@ -32,6 +32,13 @@ async fn the_queue_is_read_along_its_index() {
     assert!(plan.contains("USING INDEX build_queue"), "{plan}");
     assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     assert_eq!(scans(&plan), [""; 0], "{plan}");
+}
+
+#[tokio::test]
+async fn the_kinds_of_what_waits_are_read_along_its_index() {
+    let plan = plan(KINDS).await.unwrap();
+    let along = "USING COVERING INDEX build_queue_at_home (home=? AND system=?";
+    assert_eq!(plan.matches(along).count(), 2, "{plan}");
 }
 
 #[tokio::test]

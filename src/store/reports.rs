@@ -67,7 +67,7 @@ pub struct Behind {
     pub since: Timestamp,
     /// To be given back to [`Store::shown`].
     pub revision: i64,
-    /// Counts the check runs that were made for this report; 0 before the first.
+    /// Counts the check runs that were begun for this report, answered or not; 0 before the first.
     pub serial: i64,
     /// The check run that shows it, once there is one.
     pub github_id: Option<i64>,
@@ -75,10 +75,6 @@ pub struct Behind {
     pub node_id: Option<NodeId>,
     /// Annotations that it has; `None` when GitHub has to be asked.
     pub annotations: Option<usize>,
-    /// A person asked for this check: it is shown however many hosts its run has.
-    pub asked: bool,
-    /// GitHub has shown a check of it before, this one or one that it followed.
-    pub was_shown: bool,
     pub shown_status: Option<String>,
     pub shown_digest: Option<String>,
     /// When it was last shown.
@@ -88,9 +84,14 @@ pub struct Behind {
 }
 
 impl Behind {
-    /// GitHub shows a check run of it.
+    /// GitHub shows a check run of it, as far as we know.
     pub fn has_check(&self) -> bool {
         self.github_id.is_some() || self.node_id.is_some()
+    }
+
+    /// A check run of it was begun: GitHub may show it although no answer was noted.
+    pub fn is_begun(&self) -> bool {
+        self.serial > 0 || self.has_check()
     }
 }
 
@@ -140,11 +141,10 @@ macro_rules! behind_columns {
         concat!(
             "o.id AS id, o.kind AS kind, o.run_id AS run_id, o.build_id AS build_id, \
              o.wanted AS wanted, o.serial AS serial, o.github_id AS github_id, \
-             o.node_id AS node_id, o.annotations AS annotations, o.asked AS asked, ",
+             o.node_id AS node_id, o.annotations AS annotations, ",
             urgency_rank!(),
             " AS rank, o.since AS since, o.shown_status AS shown_status, \
-             o.shown_digest AS shown_digest, o.shown_at AS shown_at, \
-             o.times_shown AS times_shown, o.tries AS tries, \
+             o.shown_digest AS shown_digest, o.shown_at AS shown_at, o.tries AS tries, \
              r.repository_id AS repository_id, p.installation_id AS installation_id"
         )
     };
@@ -228,17 +228,24 @@ impl Store {
         Ok(at.map(Timestamp))
     }
 
-    /// A check run with the external id `REPORT:SERIAL` may exist from now on; the one before it
-    /// is history.
-    pub async fn creating(&self, report: &ReportId, serial: i64) -> Result<()> {
-        sqlx::query(
-            "UPDATE report SET serial = $2, github_id = NULL, node_id = NULL, annotations = NULL, \
-             shown_status = NULL, shown_digest = NULL WHERE id = $1",
-        )
-        .bind(report.as_str())
-        .bind(serial)
-        .execute(&self.writer)
-        .await?;
+    /// Check runs with the external ids `REPORT:SERIAL` may exist from now on; those before them
+    /// are history.
+    pub async fn creating(&self, all: &[(&ReportId, i64)]) -> Result<()> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.write().await?;
+        for (report, serial) in all {
+            sqlx::query(
+                "UPDATE report SET serial = $2, github_id = NULL, node_id = NULL, \
+                 annotations = NULL, shown_status = NULL, shown_digest = NULL WHERE id = $1",
+            )
+            .bind(report.as_str())
+            .bind(*serial)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
         Ok(())
     }
 
@@ -357,8 +364,6 @@ fn behind(row: &AnyRow) -> Result<Behind> {
         annotations: row
             .try_get::<Option<i64>, _>("annotations")?
             .and_then(|it| usize::try_from(it).ok()),
-        asked: row.try_get::<i64, _>("asked")? != 0,
-        was_shown: row.try_get::<i64, _>("times_shown")? > 0,
         shown_status: row.try_get("shown_status")?,
         shown_digest: row.try_get("shown_digest")?,
         shown_at: rows::time(row, "shown_at")?,

@@ -1,4 +1,5 @@
 //! The only mapping between rows and domain values.
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -327,6 +328,12 @@ pub(super) fn rebuild(row: &AnyRow, column: &str) -> Result<Rebuild> {
 pub(super) fn count(row: &AnyRow, column: &str) -> Result<u32> {
     let number: i64 = row.try_get(column)?;
     u32::try_from(number).map_err(|_| unknown(column, &number.to_string()))
+}
+
+/// What a derivation asks of a builder besides the system, as one text for all with the same wishes.
+pub(super) fn features_key(features: &[String]) -> String {
+    let sorted: BTreeSet<&str> = features.iter().map(String::as_str).collect();
+    sorted.into_iter().fold(String::new(), |key, it| key + it + " ")
 }
 
 /// Whether no builder of the settings can take a build that waits so, and from when on one may.

@@ -1,22 +1,22 @@
 //! A run is claimed, its hosts are listed and evaluated, and it is left to its builds.
 
 use sqlx::AnyConnection;
-use sqlx::Row;
 
 use crate::domain::Timestamp;
 use crate::domain::base::ExistingFailures;
-use crate::domain::build::{
-    Build, BuildState, Derivation, Ending, Rebuild, Required, Waiting, Warning,
-};
-use crate::domain::id::{AttemptId, AttrPath, BuildId, CommitSha, DrvPath};
-use crate::domain::plan::Known;
-use crate::domain::run::{Merge, Run};
+use crate::domain::build::{Build, BuildState, Derivation, Ending, Required, Waiting, Warning};
+use crate::domain::evaluation::Known;
+use crate::domain::id::{AttemptId, AttrPath, BuildId, CommitSha};
+use crate::domain::queue;
+use crate::domain::run::Merge;
 use crate::domain::verdict::{Problem, Verdict};
 use crate::store::base;
 use crate::store::bump::{self, Pace};
 use crate::store::error::{Result, StoreError};
-use crate::store::moves::{BuildStep, Ledger, Moved, RunStep, builds_of, run_by_id};
-use crate::store::rows::{self, active, build_columns};
+use crate::store::moves::{BuildStep, Ledger, Moved, RunStep, build_by_id, builds_of, run_by_id};
+use crate::store::rows;
+use crate::store::settle::settle;
+use crate::store::views::run_and_repository;
 use crate::store::{RunClaim, Store, memory};
 
 /// A host to be listed.
@@ -46,6 +46,9 @@ pub enum Outcome {
     /// Every output is valid in the store.
     Reuse(Derivation),
     Wait(Derivation, Waiting),
+    /// As [`Outcome::Wait`], but something that it needs failed in this attempt: it ends as that
+    /// did, unless somebody asked for it by hand.
+    NeedsFailed(Derivation, Waiting, AttemptId),
     Fail(Ending),
 }
 
@@ -57,69 +60,13 @@ pub struct Subject<'a> {
     /// The commit that its hosts are compared with; without one it is the run's base.
     pub compared_with: Option<&'a CommitSha>,
     pub existing: ExistingFailures,
+    /// What its derivations depend on, where another run may have them.
+    pub evaluation: Option<&'a str>,
 }
 
 impl Store {
-    /// Takes the oldest run that wants its evaluation, or whose evaluation was lost, for so long.
-    pub async fn claim_run(
-        &self,
-        by: &str,
-        now: Timestamp,
-        lease_ms: i64,
-    ) -> Result<Option<(RunClaim, Moved)>> {
-        let mut tx = self.write().await?;
-        let found = sqlx::query(concat!(
-            "SELECT r.id AS id, r.claim AS claim FROM run r \
-             JOIN repository p ON p.id = r.repository_id \
-             WHERE r.state <> 'ended' AND (r.state = 'requested' OR r.state = 'evaluating') \
-             AND r.claimed_until <= $1 AND r.not_before <= $1 AND ",
-            active!(),
-            " ORDER BY r.created_at, r.id LIMIT 1"
-        ))
-        .bind(now.0)
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(row) = found else { return Ok(None) };
-        let claim = RunClaim {
-            run: rows::parsed(&row, "id")?,
-            number: row.try_get::<i64, _>("claim")? + 1,
-            lease_ms,
-        };
-        let run = run_by_id(&mut tx, &claim.run).await?;
-        let mut ledger = Ledger::new(now);
-        ledger.run(&mut tx, run, RunStep::Evaluate).await?;
-        sqlx::query("UPDATE run SET claim = $2, claimed_by = $3, claimed_until = $4 WHERE id = $1")
-            .bind(claim.run.as_str())
-            .bind(claim.number)
-            .bind(by)
-            .bind(now.plus(lease_ms).0)
-            .execute(&mut *tx)
-            .await?;
-        let moved = ledger.close(&mut tx).await?;
-        tx.commit().await?;
-        Ok(Some((claim, moved)))
-    }
-
-    /// The lease begins anew.
-    ///
-    /// # Errors
-    /// [`StoreError::ClaimLost`]: stop the evaluation. So do all methods that take a claim.
-    pub async fn renew_run(&self, claim: &RunClaim, now: Timestamp) -> Result<()> {
-        let done = sqlx::query(
-            "UPDATE run SET claimed_until = $3 WHERE id = $1 AND claim = $2 \
-             AND state = 'evaluating' AND claimed_until > $4",
-        )
-        .bind(claim.run.as_str())
-        .bind(claim.number)
-        .bind(now.plus(claim.lease_ms).0)
-        .bind(now.0)
-        .execute(&self.writer)
-        .await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(lost(claim)) }
-    }
-
-    /// Notes what the flake lists, the required first; a build that is there already stays as it
-    /// is. Gives all builds of the run.
+    /// Notes what the flake lists, by its turn: the required first, then what took longest; a build
+    /// that is there already stays as it is. Gives all builds of the run.
     pub async fn list_builds(
         &self,
         claim: &RunClaim,
@@ -128,8 +75,13 @@ impl Store {
     ) -> Result<(Vec<Build>, Moved)> {
         let mut tx = self.write().await?;
         hold(&mut tx, claim, now).await?;
-        listed.sort_by_key(|it| it.required);
-        for (rank, new) in (0_i64..).zip(&listed) {
+        let found = run_and_repository(&mut tx, &claim.run).await?;
+        let (run, repository) = found.ok_or_else(|| lost(claim))?;
+        let took = memory::build_times(&mut tx, run.repository).await?;
+        listed.sort_by_key(|it| queue::within_run(it.required, took.get(&it.attr).copied()));
+        for (nth, new) in listed.iter().enumerate() {
+            let of = (run.created_at, &run.reason);
+            let rank = queue::turn(of, &repository.default_branch, new.required, nth);
             if insert_build(&mut tx, claim, new, rank, now).await? && new.label.is_some() {
                 bump::create_for_host(&mut tx, &claim.run, &new.id, now).await?;
             }
@@ -170,17 +122,18 @@ impl Store {
         subject: &Subject<'_>,
         now: Timestamp,
     ) -> Result<()> {
-        let Subject { merge, compared_with, existing } = subject;
+        let Subject { merge, compared_with, existing, evaluation } = subject;
         let mut tx = self.write().await?;
         hold(&mut tx, claim, now).await?;
         sqlx::query(
-            "UPDATE run SET merged = $2, compared = COALESCE($3, base), existing_failures = $4 \
-             WHERE id = $1",
+            "UPDATE run SET merged = $2, compared = COALESCE($3, base), existing_failures = $4, \
+             evaluation = $5 WHERE id = $1",
         )
         .bind(claim.run.as_str())
         .bind(merge.map(rows::to_json).transpose()?)
         .bind(compared_with.map(CommitSha::as_str))
         .bind(base::existing_name(*existing))
+        .bind(*evaluation)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -208,7 +161,9 @@ impl Store {
                 note_evaluation(&mut tx, &build.id, took).await?;
             }
             note_warnings(&mut tx, &build.id, &warnings).await?;
-            settle(&mut tx, &mut ledger, &run, build, outcome).await?;
+            self.note_home(&mut tx, &build.id).await?;
+            let since = now.plus(-self.patience.failure_memory_ms);
+            settle(&mut tx, &mut ledger, (&run, since), (build, outcome)).await?;
         }
         let moved = ledger.close(&mut tx).await?;
         tx.commit().await?;
@@ -223,6 +178,10 @@ impl Store {
         let mut ledger = Ledger::new(now);
         let run = ledger.run(&mut tx, run, RunStep::Evaluated).await?;
         memory::release_vanished(&mut tx, &run).await?;
+        sqlx::query("UPDATE run SET home = '' WHERE id = $1")
+            .bind(claim.run.as_str())
+            .execute(&mut *tx)
+            .await?;
         let moved = ledger.close(&mut tx).await?;
         tx.commit().await?;
         Ok(moved)
@@ -252,34 +211,18 @@ impl Store {
         Ok(moved)
     }
 
-    /// Gives the run back, to be claimed again at `not_before`; `why` is shown until then.
-    pub async fn release_run(
-        &self,
-        claim: RunClaim,
-        why: &str,
-        not_before: Timestamp,
-        now: Timestamp,
-    ) -> Result<Moved> {
-        let mut tx = self.write().await?;
-        hold(&mut tx, &claim, now).await?;
-        sqlx::query(
-            "UPDATE run SET claimed_until = 0, claimed_by = NULL, waits = $2, \
-             not_before = $3 WHERE id = $1",
-        )
-        .bind(claim.run.as_str())
-        .bind(rows::text(why.to_owned()))
-        .bind(not_before.0)
-        .execute(&mut *tx)
-        .await?;
-        let mut ledger = Ledger::new(now);
-        ledger.touch(&claim.run, Pace::Progress);
-        let moved = ledger.close(&mut tx).await?;
-        tx.commit().await?;
-        Ok(moved)
+    /// What was evaluated is in the Nix store of this instance.
+    async fn note_home(&self, tx: &mut AnyConnection, build: &BuildId) -> Result<()> {
+        sqlx::query("UPDATE build SET home = $2 WHERE id = $1 AND home <> $2")
+            .bind(build.as_str())
+            .bind(&*self.owner)
+            .execute(tx)
+            .await?;
+        Ok(())
     }
 }
 
-fn lost(claim: &RunClaim) -> StoreError {
+pub(super) fn lost(claim: &RunClaim) -> StoreError {
     StoreError::ClaimLost(format!("run {}", claim.run))
 }
 
@@ -324,14 +267,6 @@ async fn insert_build(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn build_by_id(tx: &mut AnyConnection, id: &BuildId) -> Result<Build> {
-    let row = sqlx::query(concat!("SELECT ", build_columns!(), " FROM build b WHERE b.id = $1"))
-        .bind(id.as_str())
-        .fetch_optional(tx)
-        .await?;
-    row.as_ref().map(rows::build).ok_or_else(|| StoreError::Missing(format!("build {id}")))?
-}
-
 async fn note_evaluation(tx: &mut AnyConnection, build: &BuildId, took: Known) -> Result<()> {
     sqlx::query("UPDATE build SET evaluation_ms = $2, evaluation_peak = $3 WHERE id = $1")
         .bind(build.as_str())
@@ -356,43 +291,4 @@ async fn note_warnings(
         .execute(tx)
         .await?;
     Ok(())
-}
-
-/// Moves one evaluated build.
-async fn settle(
-    tx: &mut AnyConnection,
-    ledger: &mut Ledger,
-    run: &Run,
-    build: Build,
-    outcome: Outcome,
-) -> Result<()> {
-    match outcome {
-        Outcome::Reuse(derivation) => {
-            memory::good(tx, run, &build, &derivation).await?;
-            ledger.build(tx, build, BuildStep::Reuse(derivation)).await?;
-        }
-        Outcome::Wait(derivation, for_what) => {
-            // An attempt that began before proves nothing about a build from scratch.
-            let running = match build.rebuild {
-                Rebuild::IfMissing => running_attempt(tx, &derivation.path).await?,
-                Rebuild::FromScratch => None,
-            };
-            let build = ledger.build(tx, build, BuildStep::Wait(derivation, for_what)).await?;
-            if let Some(attempt) = running {
-                ledger.build(tx, build, BuildStep::Start(attempt)).await?;
-            }
-        }
-        Outcome::Fail(ending) => {
-            ledger.build(tx, build, BuildStep::End(ending)).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn running_attempt(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Option<AttemptId>> {
-    let row = sqlx::query("SELECT id FROM attempt WHERE drv = $1 AND state = 'running'")
-        .bind(drv.as_str())
-        .fetch_optional(tx)
-        .await?;
-    row.map(|row| rows::parsed(&row, "id")).transpose()
 }

@@ -8,11 +8,13 @@ use sqlx::Row;
 use crate::domain::Timestamp;
 use crate::domain::build::Waiting;
 use crate::domain::id::{AttemptId, RunId};
-use crate::store::Store;
+use crate::domain::page::Earlier;
+
 use crate::store::attempts::{AttemptOutcome, attached, end_attempt};
 use crate::store::error::Result;
 use crate::store::moves::{BuildStep, Event, Ledger, Moved};
 use crate::store::rows;
+use crate::store::{Store, failures};
 
 /// The work whose lease had ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,15 +149,16 @@ impl Store {
         })
     }
 
-    /// What must stay in the Nix store: derivations in flight, systems that are to be compared,
+    /// What must stay in this instance's Nix store: derivations in flight, systems that are to be compared,
     /// and where each host of a default branch was last good.
     pub async fn roots(&self) -> Result<Vec<Root>> {
         let mut tx = self.read().await?;
         let in_flight = sqlx::query(
             "SELECT b.drv AS drv, MIN(r.trust) AS trust FROM build b JOIN run r ON r.id = b.run_id \
              WHERE b.state <> 'ended' AND b.state IN ('waiting', 'building') \
-             AND b.drv IS NOT NULL GROUP BY b.drv",
+             AND b.drv IS NOT NULL AND b.home = $1 GROUP BY b.drv",
         )
+        .bind(&*self.owner)
         .fetch_all(&mut *tx)
         .await?;
         let good = sqlx::query(
@@ -165,8 +168,11 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         let compared = sqlx::query(
-            "SELECT build_id, out FROM insight WHERE state = 'wanted' AND out IS NOT NULL",
+            "SELECT i.build_id AS build_id, i.out AS out FROM insight i \
+             JOIN build b ON b.id = i.build_id \
+             WHERE i.state = 'wanted' AND i.out IS NOT NULL AND b.home = $1",
         )
+        .bind(&*self.owner)
         .fetch_all(&mut *tx)
         .await?;
         let mut roots = Vec::with_capacity(in_flight.len() + good.len() + compared.len());
@@ -203,7 +209,11 @@ async fn lose(
     now: Timestamp,
 ) -> Result<()> {
     end_attempt(tx, attempt, &AttemptOutcome::Lost, (0, now)).await?;
-    for (build, _) in attached(tx, attempt).await? {
+    let builder = failures::builder_of(tx, attempt).await?;
+    let what = "the service was stopped meanwhile, or lost its lease".to_owned();
+    let earlier = Earlier { builder, what };
+    for (build, weathers) in attached(tx, attempt).await? {
+        failures::note_weather(tx, &build, weathers, &earlier).await?;
         ledger.build(tx, build, BuildStep::Retry(Waiting::Slot)).await?;
     }
     Ok(())

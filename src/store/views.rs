@@ -7,7 +7,7 @@ use crate::domain::Timestamp;
 use crate::domain::base::Against;
 use crate::domain::id::{AttemptId, BuildId, CommitSha, DrvPath, RunId};
 use crate::domain::incoming::Repository;
-use crate::domain::page::{BuildView, EvaluationCost, Outlook, RunLine, RunView};
+use crate::domain::page::{BuildView, EvaluationCost, History, Outlook, RunLine, RunView};
 use crate::domain::run::Run;
 use crate::store::Store;
 use crate::store::attempts::AttemptOutcome;
@@ -68,7 +68,8 @@ macro_rules! build_rows {
         concat!(
             "SELECT ",
             build_columns!(),
-            ", a.started_at AS a_started_at, b.warnings AS b_warnings, \
+            ", a.started_at AS a_started_at, b.warnings AS b_warnings, b.earlier AS b_earlier, \
+             m.flaky AS m_flaky, m.flaky_at AS m_flaky_at, \
              m.build_ms AS m_build_ms, m.evaluation_ms AS m_evaluation_ms, \
              i.version AS i_version, i.result AS i_result \
              FROM build b JOIN run r ON r.id = b.run_id \
@@ -76,7 +77,7 @@ macro_rules! build_rows {
              LEFT JOIN memory m ON m.repository_id = r.repository_id AND m.attr_key = b.attr_key \
              LEFT JOIN insight i ON i.build_id = b.id WHERE ",
             $where,
-            " ORDER BY b.rank, b.id"
+            " ORDER BY b.required DESC, b.id"
         )
     };
 }
@@ -180,7 +181,7 @@ async fn view_of_build(tx: &mut AnyConnection, id: &BuildId) -> Result<Option<Ru
     Ok(found.map(view))
 }
 
-async fn run_and_repository(
+pub(super) async fn run_and_repository(
     tx: &mut AnyConnection,
     id: &RunId,
 ) -> Result<Option<(Run, Repository)>> {
@@ -221,12 +222,19 @@ fn build_view(row: &AnyRow) -> Result<BuildView> {
         note: row.try_get("b_note")?,
         warnings: rows::maybe_json(row, "b_warnings")?.unwrap_or_default(),
         outlook: Outlook {
+            held: None,
             turn: None,
             counts: None,
             build_ms: row.try_get("m_build_ms")?,
             evaluation_ms: row.try_get("m_evaluation_ms")?,
         },
         insight: insights::insight(row)?,
+        history: History {
+            earlier: rows::maybe_json(row, "b_earlier")?,
+            flaky: u32::try_from(row.try_get::<Option<i64>, _>("m_flaky")?.unwrap_or_default())
+                .unwrap_or(u32::MAX),
+            flaky_at: row.try_get::<Option<i64>, _>("m_flaky_at")?.map(Timestamp),
+        },
     })
 }
 

@@ -5,6 +5,7 @@ use sqlx::Row;
 
 use crate::domain::id::{AttrPath, RunId};
 use crate::store::Store;
+use crate::store::bump::begun;
 use crate::store::error::Result;
 use crate::store::reports::ending_shown;
 use crate::store::rows;
@@ -16,6 +17,8 @@ pub struct RunReports {
     pub hosts: usize,
     /// Hosts that have a check on GitHub.
     pub shown: usize,
+    /// Hosts that have one or may have: it was begun, and no answer was noted.
+    pub begun: usize,
     /// Hosts that are in the gate's table alone, as they stand.
     pub passed_over: usize,
     /// Checks, the gate's included, whose ending GitHub does not show; those that are passed over
@@ -29,12 +32,14 @@ impl Store {
         let found = sqlx::query(concat!(
             "SELECT CASE WHEN o.kind = 'host' THEN 1 ELSE 0 END AS is_host, \
                  CASE WHEN o.github_id IS NOT NULL OR o.node_id IS NOT NULL THEN 1 ELSE 0 END \
-                 AS has_check, CASE WHEN o.wanted > o.shown THEN 1 ELSE 0 END AS is_behind, \
-                 CASE WHEN ",
+                 AS has_check, CASE WHEN ",
+            begun!(),
+            " THEN 1 ELSE 0 END AS is_begun, \
+                 CASE WHEN o.wanted > o.shown THEN 1 ELSE 0 END AS is_behind, CASE WHEN ",
             ending_shown!(),
             " OR (o.wanted = o.shown AND o.shown_status LIKE 'completed%') \
                  THEN 1 ELSE 0 END AS is_over, COUNT(*) AS n \
-                 FROM report o WHERE o.run_id = $1 AND o.kind <> 'status' GROUP BY 1, 2, 3, 4",
+                 FROM report o WHERE o.run_id = $1 AND o.kind <> 'status' GROUP BY 1, 2, 3, 4, 5",
         ))
         .bind(run.as_str())
         .fetch_all(&self.reader)
@@ -47,6 +52,7 @@ impl Store {
             if host {
                 all.hosts += count;
                 all.shown += if check { count } else { 0 };
+                all.begun += if is("is_begun")? { count } else { 0 };
                 all.passed_over += if check || behind { 0 } else { count };
             }
             // An ending that is shown may be amended; it is not owed any more.

@@ -141,7 +141,7 @@ fn an_evaluation_that_eats_memory_ends_with_the_number_and_the_key() {
     for folder in Checkout::all() {
         let greedy = "let all = builtins.genList (n: \"n${toString n}\") 50000000; in builtins.deepSeq all all";
         let folder = folder
-            .setting("evaluation_memory = \"256 MiB\"")
+            .setting("memory = \"256 MiB\"")
             .with(&[Host::new("greedy", greedy), Host::good("orion", "1")]);
         let (status, document) = folder.json(&[]);
         assert_eq!(
@@ -150,9 +150,9 @@ fn an_evaluation_that_eats_memory_ends_with_the_number_and_the_key() {
         );
         assert_eq!(
             headline(&document, "greedy"),
-            "evaluation needed more than 256 MiB; raise nix.evaluation_memory or make the host smaller"
+            "evaluation needed more than 256 MiB; raise nix.memory or make the host smaller"
         );
-        assert_eq!(host(&document, "greedy")["failure"]["setting"], "nix.evaluation_memory");
+        assert_eq!(host(&document, "greedy")["failure"]["setting"], "nix.memory");
     }
 }
 

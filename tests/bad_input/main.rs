@@ -8,6 +8,8 @@ mod disk;
 mod evaluations;
 mod github;
 mod service;
+#[path = "../world/small_disk.rs"]
+mod small_disk;
 #[path = "../world/mod.rs"]
 mod world;
 

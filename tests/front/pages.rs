@@ -138,7 +138,9 @@ async fn a_log_is_followed_while_it_grows() {
     assert_eq!(piece.text().await.unwrap(), "three\n");
 
     writer.finish().unwrap();
-    world.finish(&attempt, Attempted::Answered(Ending::Built { seconds: 3 })).await;
+    world
+        .finish(&attempt, Attempted::Answered(Ending::Built { seconds: 3, without: vec![] }))
+        .await;
     let piece = world.get(&format!("{log}?from={next}")).await;
     assert!(piece.headers().get("x-open").is_none());
     assert_eq!(world.text(&log).await, "one\n<two>\nthree\n");
@@ -156,7 +158,9 @@ async fn a_long_log_comes_whole_and_its_page_shows_the_end() {
     let text = lines.join("\n") + "\n";
     write(&mut writer, &text);
     writer.finish().unwrap();
-    world.finish(&attempt, Attempted::Answered(Ending::Built { seconds: 3 })).await;
+    world
+        .finish(&attempt, Attempted::Answered(Ending::Built { seconds: 3, without: vec![] }))
+        .await;
     assert!(world.text(&format!("/builds/{build}/log")).await == text);
     let page = world.text(&format!("/builds/{build}")).await;
     assert!(page.contains("line 99999 of") && !page.contains("line 5 of"));

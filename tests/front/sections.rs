@@ -1,10 +1,10 @@
 //! What a run and a build say beside their verdict: base, causes, changes, queue, warnings.
 use fleetcheck::domain::build::{Ending, EvaluationFailure, SourcePlace, Warning};
 use fleetcheck::domain::closure::{Change, PackageChange};
+use fleetcheck::domain::evaluation::Known;
 use fleetcheck::domain::id::{BuildId, CommitSha, RunId};
 use fleetcheck::domain::incoming::Visibility;
-use fleetcheck::domain::insight::{Changes, Insight, Names, Part, PartChange, Units};
-use fleetcheck::domain::plan::Known;
+use fleetcheck::domain::insight::{Changes, Insight, Names, Part, PartChange, Seen, Units};
 use fleetcheck::store::runs::{EvaluationOutcome, Outcome};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -89,6 +89,7 @@ impl Fleet {
                 after: Some(format!("6.6.31{HOSTILE}")),
             }],
             units: Some(Units { restarted: names("nginx.service"), ..Units::default() }),
+            seen: Seen::Files,
         };
         let insight = Insight::Changed { base: self.base.clone(), changes: Box::new(changes) };
         let _ = self.world.store.set_insights(&[(&wanted[0], insight)], NOW).await.unwrap();

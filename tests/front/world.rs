@@ -84,8 +84,11 @@ impl World {
             secrets: Secrets::new(&[Sealed::new(SECRET.to_owned())]),
             app_id: 12345,
             owners: vec!["acme".to_owned()],
-            writer,
-            arrived: arrived.clone(),
+            writer: Some(writer),
+            arrived: {
+                let arrived = arrived.clone();
+                Arc::new(move || arrived.notify_one())
+            },
             store: store.clone(),
             progress: Arc::clone(&progress),
             logs: logs.clone(),
@@ -264,9 +267,8 @@ pub(crate) fn delivery(event: &str, repository: impl Into<Option<RepositoryId>>)
         repository: repository.into(),
         installation: None,
         received_at: NOW,
-        standing: Arrival::Received,
+        standing: Arrival::Received { body_sha256: guid },
         body: Body::pack(b"{}").unwrap(),
-        body_sha256: guid,
     }
 }
 

@@ -230,3 +230,38 @@ async fn a_large_fleet_shows_what_failed_or_changed_and_the_rest_in_a_table() {
     let names = names(6);
     world.settled(&third, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
+
+#[tokio::test]
+async fn a_check_of_a_large_fleet_is_completed_although_the_answer_to_its_making_was_lost() {
+    let mut world = World::new().await.github_setting("checks_limit = 1");
+    let names = ["orion", "viper"];
+    let mut holds = names.map(|it| world.hold(it));
+    world.start().await;
+    for operation in [Operation::CreateCheck, Operation::Graphql] {
+        world.github.fail_next(operation, Fault::AnswerLost, 1000);
+    }
+    world.github.fail_next(Operation::ListChecks, Fault::Dropped, 1000);
+    let hosts = names.iter().zip(&holds).map(|(name, it)| Host::held_by(name, &it.script()));
+    let sha = world.push(&hosts.collect::<Vec<_>>(), &[]).await;
+    for hold in &mut holds {
+        hold.runs().await;
+    }
+    let name = |host: usize| format!("fleet / {}", names[host]);
+    let is_shown =
+        |github: &FakeGitHub, host| github.check_run(world.repo.id, &sha, &name(host)).is_some();
+    world.wait("one is shown", |it| is_shown(it, 0) || is_shown(it, 1)).await;
+    let (made, other) = if is_shown(&world.github, 0) { (0, 1) } else { (1, 0) };
+    // The other one has more to say before it is known that the first has the only place.
+    holds[other].let_go();
+    world.logged(&format!("built {}", names[other])).await;
+    let writes = |it: &FakeGitHub| {
+        [Operation::CreateCheck, Operation::UpdateCheck, Operation::Graphql].map(|op| it.count(op))
+    };
+    let before = writes(&world.github);
+    world.github.mend();
+    world.wait("it is told", |github| writes(github) != before).await;
+    holds[made].let_go();
+    world.settled(&sha, &["fleet", &name(made)]).await;
+    assert!(!is_shown(&world.github, other));
+    world.assert_nothing_doubled(&sha);
+}

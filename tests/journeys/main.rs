@@ -1,13 +1,19 @@
 //! Sentences through the front door: real HTTP in, a GitHub of values out, real Nix and git between.
 #![expect(clippy::unwrap_used, reason = "the harness may panic")]
 mod any_order;
+mod builder_trouble;
+mod builders;
 mod calls;
 mod crashes;
 mod deliveries;
+mod evaluations;
+mod failures;
 mod forks;
 mod gate;
 mod github_trouble;
 mod insight;
+mod instances;
+mod killed;
 mod limits;
 mod merge_queue;
 mod merges;

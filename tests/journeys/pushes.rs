@@ -21,7 +21,7 @@ async fn a_push_becomes_one_check_per_host() {
         world.settled(&sha, &names).await;
         allow_duplicates! { assert_snapshot!(world.checks(&sha), @r"
         fleet: failure: 1 of 3 hosts build; raider: gtk-engine-murrine was removed; 1 more fails
-        fleet / orion: success: built in 0.0 s
+        fleet / orion: success: built in a moment
         fleet / raider: failure: gtk-engine-murrine was removed
         fleet / viper: failure: viper failed to build: builder failed with exit code 3
         ") };
@@ -187,7 +187,7 @@ async fn a_host_of_another_system_waits_with_its_reason() {
         .await;
     assert_snapshot!(world.checks(&sha), @r"
     fleet: in_progress: 1 of 2 hosts done; waiting: no builder for riscv64-linux (pegasus)
-    fleet / orion: success: built in 0.0 s
+    fleet / orion: success: built in a moment
     fleet / pegasus: queued: waits for a builder: no builder for riscv64-linux in the settings
     ");
 }
@@ -208,7 +208,7 @@ async fn the_gate_does_not_wait_for_an_optional_host_of_another_system() {
         .await;
     assert_snapshot!(world.checks(&sha), @r"
     fleet: success: 1 required host builds
-    fleet / orion: success: built in 0.0 s
+    fleet / orion: success: built in a moment
     fleet / pegasus: queued: waits for a builder: no builder for riscv64-linux in the settings
     ");
 }

@@ -1,18 +1,18 @@
 //! Derivations are realised once, for everybody who waits for them.
-use fleetcheck::domain::build::{
-    Attempted, BuildFailure, BuildState, Ending, MOST_ATTEMPTS, Waiting, retry_delay_ms,
-};
+use fleetcheck::domain::build::{Attempted, BuildFailure, BuildState, Ending, Patience, Waiting};
 use fleetcheck::domain::id::AttemptId;
+use fleetcheck::domain::plan::Capability;
 use fleetcheck::domain::run::RunState;
 use fleetcheck::domain::verdict::Verdict;
 use fleetcheck::store::Event;
 use fleetcheck::store::attempts::AttemptOutcome;
+use fleetcheck::store::builders::{Known, Whose};
 use fleetcheck::store::runs::Outcome;
 
-use crate::world::{LEASE, NOW, World, built, derivation, drv, id, weather};
+use crate::world::{LEASE, NOW, World, able, built, derivation, drv, id, weather};
 
-fn linux() -> Vec<String> {
-    vec!["x86_64-linux".to_owned()]
+fn linux() -> Capability {
+    able("x86_64-linux", &[], &[])
 }
 
 async fn candidates(world: &World) -> Vec<String> {
@@ -25,6 +25,7 @@ fn failed() -> Attempted {
         derivation: drv("gtk"),
         headline: "builder failed with exit code 1".into(),
         log_tail: vec!["\u{1b}[31mno\0".into()],
+        before: None,
     }))
 }
 
@@ -95,12 +96,13 @@ contract! {
         let run = world.push("a1", &[]).await;
         let (claim, builds) = world.waiting(&["raider"]).await;
         let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
-        for tries in 1..MOST_ATTEMPTS {
+        let patience = Patience::default();
+        for tries in 1..=patience.retries {
             let attempt = world.start("raider").await.unwrap();
             assert!(world.finish(&attempt, weather()).await.moved.has(Event::BuildWaiting));
             let build = world.build(&builds[0].id).await;
             assert_eq!(build.attempts, tries);
-            let not_before = NOW.plus(retry_delay_ms(tries));
+            let not_before = NOW.plus(patience.delay_ms(tries, &build.id).unwrap());
             let after = "the connection was lost".to_owned();
             let BuildState::Waiting { for_what, .. } = build.state else { panic!("{build:?}") };
             assert_eq!(for_what, Waiting::Retry { after, not_before });
@@ -133,10 +135,91 @@ contract! {
         assert_eq!(world.build(&builds[0].id).await.attempts, 2);
         let _ = world.finish(&again, built()).await;
         let view = world.store.build_detail(&builds[0].id).await.unwrap().unwrap();
-        assert_eq!(view.view.builds[0].build.state.ending(), Some(&Ending::Built { seconds: 3 }));
+        assert_eq!(view.view.builds[0].build.state.ending(), Some(&Ending::Built { seconds: 3, without: vec![] }));
         let outcomes: Vec<_> = view.attempts.iter().map(|it| it.outcome.clone().unwrap()).collect();
         assert!(outcomes.contains(&AttemptOutcome::Lost));
         assert_eq!(outcomes.len(), 2);
+    }
+
+    async fn a_builder_is_as_busy_as_operations_run_there_and_a_host_knows_who_built_it_last(world) {
+        let known = ["a", "b"].map(|name| Known {
+            name: name.into(),
+            capability: linux(),
+            slots: 2,
+            speed: "1.5".parse().unwrap(),
+            machine: Whose::Shared,
+        });
+        world.store.know_builders(&known, NOW).await.unwrap();
+        world.push("a1", &[]).await;
+        world.waiting(&["one", "two", "three"]).await;
+        let begin = async |names: &[&str], builder: &str| {
+            let wanted: Vec<_> = names.iter().map(|it| (drv(it), id())).collect();
+            let begun = world.store.claim_attempts(&wanted, builder, "me", NOW, LEASE).await;
+            begun.unwrap().0
+        };
+        let busy = async || -> Vec<u32> {
+            world.store.builders().await.unwrap().iter().map(|it| it.busy).collect()
+        };
+        assert_eq!(busy().await, [0, 0]);
+        let together = begin(&["one", "two"], "a").await;
+        assert_eq!(busy().await, [1, 0], "two derivations of one operation");
+        let alone = begin(&["three"], "a").await;
+        assert_eq!(busy().await, [2, 0]);
+        for claim in together.iter().chain(&alone) {
+            let _ = world.finish(claim, built()).await;
+        }
+        assert_eq!(busy().await, [0, 0]);
+        assert_eq!(world.store.builders().await.unwrap()[0].speed.to_string(), "1.5");
+        world.push("b2", &[]).await;
+        world.waiting(&["one", "new"]).await;
+        let found = world.store.candidates(&linux(), NOW, 9).await.unwrap();
+        let warm: Vec<_> = found.iter().map(|it| (it.drv.name(), it.built_on.as_deref())).collect();
+        assert_eq!(warm, [("new", None), ("one", Some("a"))]);
+    }
+
+    async fn a_builder_is_offered_what_it_can_take_however_much_waits_for_others(world) {
+        world.push("a1", &[]).await;
+        let claim = world.claim().await;
+        let hosts = ["raider", "viper", "vm", "bench"];
+        let builds = world.list(&claim, &hosts).await;
+        for (build, host) in builds.iter().zip(hosts) {
+            let mut wanted = derivation(host);
+            let features: &[&str] = match host {
+                "vm" => &["nixos-test", "kvm"],
+                "bench" => &["benchmark"],
+                _ => &[],
+            };
+            wanted.features = features.iter().map(|&it| it.to_owned()).collect();
+            world.evaluated(&claim, build, Outcome::Wait(wanted, Waiting::Slot)).await;
+        }
+        let offered = async |able: Capability| -> Vec<String> {
+            // One of each kind.
+            let found = world.store.candidates(&able, NOW, 1).await.unwrap();
+            found.iter().map(|it| it.drv.name().to_owned()).collect()
+        };
+        assert_eq!(offered(linux()).await, ["raider"]);
+        let x86 = "x86_64-linux";
+        assert_eq!(offered(able(x86, &["kvm", "nixos-test"], &[])).await, ["raider", "vm"]);
+        assert_eq!(offered(able(x86, &["kvm"], &["benchmark"])).await, ["bench"]);
+        assert_eq!(offered(able("aarch64-linux", &["kvm"], &[])).await, [""; 0]);
+    }
+
+    async fn of_a_runs_hosts_those_that_took_longest_go_first_and_are_shown_as_listed(world) {
+        world.push("a1", &[]).await;
+        let hosts = ["quick", "slow", "other"];
+        let (claim, _) = world.waiting(&hosts).await;
+        let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+        assert_eq!(candidates(&world).await, hosts, "nobody knows how long they take");
+        for (host, took) in [("quick", 100), ("slow", 5_000), ("other", 2_000)] {
+            let attempt = world.start(host).await.unwrap();
+            let ended = vec![(&attempt, built(), 10)];
+            let _ = world.store.finish_attempts(ended, NOW.plus(took)).await.unwrap();
+        }
+        world.push("b2", &[]).await;
+        let (_, builds) = world.waiting(&["quick", "slow", "new", "other"]).await;
+        assert_eq!(candidates(&world).await, ["new", "slow", "other", "quick"]);
+        let listed: Vec<String> = builds.iter().map(|it| it.attr.to_string()).collect();
+        assert!(listed[0].ends_with("quick") && listed[3].ends_with("other"), "{listed:?}");
     }
 
     async fn what_was_built_is_there_for_those_who_wait_for_something_else(world) {
@@ -163,7 +246,7 @@ contract! {
         world.waiting(&["d", "e"]).await;
         assert_eq!(candidates(&world).await, ["a", "d", "b", "e", "c"]);
         let two = world.store.candidates(&linux(), NOW, 2).await.unwrap();
-        assert_eq!(two.iter().map(|it| it.rank).collect::<Vec<_>>(), [0, 0]);
+        assert!((two[1].rank - two[0].rank).abs() < 1_000, "the first of each: {two:?}");
     }
 
     async fn a_build_without_a_builder_is_no_candidate_until_there_is_one(world) {
@@ -173,12 +256,12 @@ contract! {
         let wait = Waiting::NoFeatures { system: "x86_64-linux".into(), features: vec!["kvm".into()] };
         world.evaluated(&claim, &builds[0], Outcome::Wait(derivation("raider"), wait)).await;
         assert_eq!(candidates(&world).await.len(), 0);
-        let held = world.store.held().await.unwrap();
-        assert_eq!((&held[0].build, held.len()), (&builds[0].id, 1));
+        let waiting = world.store.waiting().await.unwrap();
+        assert_eq!((&waiting[0].build, waiting.len()), (&builds[0].id, 1));
         let slot = vec![(builds[0].id.clone(), Waiting::Slot)];
         assert!(world.store.rewait(slot, NOW).await.unwrap().has(Event::BuildWaiting));
         assert_eq!(candidates(&world).await, ["raider"]);
-        assert_eq!(world.store.held().await.unwrap(), []);
+        assert_eq!(world.store.waiting().await.unwrap()[0].for_what, Waiting::Slot);
     }
 
     async fn how_long_a_host_builds_is_remembered(world) {
@@ -262,7 +345,7 @@ contract! {
         let counts = world.store.counts().await.unwrap();
         assert_eq!(counts.builds["waiting"], 10_000);
         let found = world.store.candidates(&linux(), NOW, 10).await.unwrap();
-        assert!(found.iter().all(|it| it.rank == 0));
+        assert!(found.iter().all(|it| it.rank == found[0].rank));
         assert_eq!(found.len(), 10);
         let attempt: AttemptId = id();
         let wanted = [(drv("h7"), attempt)];

@@ -1,15 +1,15 @@
 //! A run is evaluated by one process at a time.
 use fleetcheck::domain::base::{Answer, BaseHost, Tested};
-use fleetcheck::domain::build::{Ending, EvaluationFailure, Required};
+use fleetcheck::domain::build::{Ending, EvaluationFailure, Required, Waiting};
+use fleetcheck::domain::evaluation::Known;
 use fleetcheck::domain::id::AttrPath;
 use fleetcheck::domain::incoming::InstallationStanding;
-use fleetcheck::domain::plan::Known;
-use fleetcheck::domain::run::RunState;
+use fleetcheck::domain::run::{RunState, Trust};
 use fleetcheck::domain::verdict::{Problem, Verdict};
-use fleetcheck::store::runs::{NewBuild, Outcome};
+use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome, Subject};
 use fleetcheck::store::{Event, StoreError};
 
-use crate::world::{LEASE, NOW, derivation, id, new_build, run, sha};
+use crate::world::{LEASE, NOW, able, derivation, id, new_build, run, sha};
 
 fn failed() -> Ending {
     Ending::EvaluationFailed(EvaluationFailure {
@@ -85,8 +85,8 @@ contract! {
         world.push("b2", &[]).await;
         world.installation(InstallationStanding::Suspended).await;
         assert!(world.store.claim_run("me", NOW, LEASE).await.unwrap().is_none());
-        let systems = ["x86_64-linux".to_owned()];
-        assert_eq!(world.store.candidates(&systems, NOW, 9).await.unwrap(), []);
+        let able = able("x86_64-linux", &[], &[]);
+        assert_eq!(world.store.candidates(&able, NOW, 9).await.unwrap(), []);
         assert!(world.start("raider").await.is_none());
         assert_eq!(world.store.behind(NOW.plus(LEASE), 9).await.unwrap(), []);
         world.installation(InstallationStanding::Active).await;
@@ -182,6 +182,45 @@ contract! {
         let view = world.run(&run).await;
         assert_eq!(view.run.state, RunState::Ended { verdict, at: NOW });
         assert_eq!(view.builds[0].build.state.ending(), Some(&failed()));
+    }
+
+    async fn a_host_is_known_to_need_more_memory_at_once_and_less_by_and_by(world) {
+        for (commit, held, known) in [("a1", 4000, 4000), ("b2", 8000, 8000), ("c3", 4000, 7000)] {
+            world.push(commit, &[]).await;
+            let claim = world.claim().await;
+            let build = world.list(&claim, &["raider"]).await.remove(0).id;
+            let outcome = Outcome::Wait(derivation("raider"), Waiting::Slot);
+            let took = Some(Known { evaluation_ms: 120, peak_memory: held });
+            let outcome = EvaluationOutcome { build, outcome, took, warnings: vec![] };
+            let _ = world.store.evaluated(&claim, vec![outcome], NOW).await.unwrap();
+            let facts = world.store.run_facts(&claim).await.unwrap();
+            assert_eq!(facts.known[&AttrPath::host("raider")].peak_memory, known, "{commit}");
+        }
+    }
+
+    async fn what_the_same_evaluation_gave_before_is_known_unless_it_was_a_stranger_s(world) {
+        let identity = |evaluation| Subject { evaluation, ..Subject::default() };
+        world.push("a1", &[]).await;
+        let (first, _) = world.waiting(&["raider"]).await;
+        world.store.set_subject(&first, &identity(Some("a")), NOW).await.unwrap();
+        let mut stranger = run("b2", "main");
+        stranger.trust = Trust::Untrusted;
+        let start = fleetcheck::store::decide::Decided::Start {
+            repository: crate::world::repository(), run: stranger, supersede: vec![],
+        };
+        let _ = world.decide(start).await;
+        let (second, _) = world.waiting(&["viper"]).await;
+        world.store.set_subject(&second, &identity(Some("a")), NOW).await.unwrap();
+        assert!(world.store.evaluated_before(&second).await.unwrap().is_empty());
+        world.push("c3", &[]).await;
+        let third = world.claim().await;
+        for (evaluation, known) in [(None, false), (Some("b"), false), (Some("a"), true)] {
+            world.store.set_subject(&third, &identity(evaluation), NOW).await.unwrap();
+            let before = world.store.evaluated_before(&third).await.unwrap();
+            let raider = known.then(|| (derivation("raider"), vec![]));
+            assert_eq!(before.get(&AttrPath::host("raider")), raider.as_ref());
+            assert!(!before.contains_key(&AttrPath::host("viper")), "{evaluation:?}");
+        }
     }
 
     async fn hosts_are_remembered_from_commit_to_commit(world) {

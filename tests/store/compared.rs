@@ -18,6 +18,7 @@ fn broken(name: &str) -> Attempted {
         derivation: drv(name),
         headline: "builder failed with exit code 1".into(),
         log_tail: vec![],
+        before: None,
     }))
 }
 

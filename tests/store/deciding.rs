@@ -62,7 +62,7 @@ contract! {
         let superseded = Ending::Superseded { by };
         let endings: Vec<_> =
             view.builds.iter().map(|it| it.build.state.ending().cloned().unwrap()).collect();
-        assert_eq!(endings, [superseded.clone(), Ending::Built { seconds: 3 }, superseded]);
+        assert_eq!(endings, [superseded.clone(), Ending::Built { seconds: 3, without: vec![] }, superseded]);
         let unwanted = world.store.unwanted(&[attempt.attempt().clone()]).await.unwrap();
         assert_eq!(unwanted, [attempt.attempt().clone()]);
         assert!(world.store.list_builds(&claim, vec![], NOW).await.is_err());

@@ -23,13 +23,17 @@ macro_rules! contract {
 }
 
 mod attempts;
+mod builders;
 mod claims;
 mod compared;
 mod deciding;
+mod failures;
 mod forgetting;
 mod insights;
+mod instances;
 mod intake;
 mod missed;
+mod notices;
 mod opening;
 mod people;
 mod postgres;

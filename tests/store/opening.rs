@@ -1,9 +1,12 @@
 //! A store is opened, or refused with words that help.
+use fleetcheck::domain::id::InstallationId;
+use fleetcheck::domain::run::RunState;
+use fleetcheck::domain::verdict::Verdict;
 use fleetcheck::store::{Store, StoreError};
 use sqlx::AnyPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{NOW, World, delivery};
+use crate::world::{NOW, World, built, delivery};
 
 async fn refusal(url: &str) -> String {
     match Store::open(url).await {
@@ -17,6 +20,28 @@ contract! {
         let run = world.push("a1", &[]).await;
         let again = Store::open(&world.url).await.unwrap();
         assert_eq!(again.run_view(&run).await.unwrap().unwrap().run.id, run);
+    }
+
+    async fn a_store_that_is_open_goes_on_while_a_newer_version_migrates_it(world) {
+        let database = world.database().await;
+        for commit in ["a1", "b2"] {
+            let run = world.push(commit, &[]).await;
+            let (claim, _) = world.waiting(&[commit]).await;
+            let attempt = world.start(commit).await.unwrap();
+            let _ = world.finish(&attempt, built()).await;
+            let _ = world.store.finish_evaluation(&claim, NOW).await.unwrap();
+            let state = world.run(&run).await.run.state;
+            assert_eq!(state, RunState::Ended { verdict: Verdict::Passed, at: NOW });
+            assert_eq!(world.store.behind_of(InstallationId(7), NOW).await.unwrap().len(), 3);
+            // In the first round, between the statements that are prepared and their next use.
+            for table in ["run", "build", "attempt", "report", "delivery", "builder"] {
+                let text = format!("ALTER TABLE {table} ADD COLUMN since_{commit} TEXT");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&database).await.unwrap();
+            }
+            for (report, revision) in world.store.behind(NOW, 9).await.unwrap().into_iter().map(|it| (it.report, it.revision)) {
+                world.store.give_up_report(&report, revision, "seen").await.unwrap();
+            }
+        }
     }
 
     async fn a_newer_schema_is_refused(world) {

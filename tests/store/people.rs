@@ -174,14 +174,15 @@ contract! {
             world.store.clicked(REPOSITORY, &sha(commit), &check).await.unwrap()
         };
         let host = ReportId::host(&raider);
-        let newest = find(&format!("{host}:0"), "x", "a1").await.unwrap();
+        world.store.creating(&[(&host, 1)]).await.unwrap();
+        let newest = find(&format!("{host}:1"), "x", "a1").await.unwrap();
         assert_eq!((newest.of.run.id, newest.host.clone(), newest.age), (run.clone(), Some(raider.clone()), Age::Newest));
         let _ = world.decide(again(&run, &[&raider], Rebuild::IfMissing)).await;
-        assert_eq!(find(&format!("{host}:0"), "x", "a1").await.unwrap().age, Age::Replaced);
+        assert_eq!(find(&format!("{host}:1"), "x", "a1").await.unwrap().age, Age::Replaced);
         assert_eq!(find("", "fleet / raider", "a1").await.unwrap().host, Some(raider));
         assert_eq!(find("", "fleet", "a1").await.unwrap().host, None);
         assert!(find("", "fleet / pegasus", "a1").await.is_none());
-        assert!(find(&format!("{host}:0"), "x", "b2").await.is_none(), "of another commit");
+        assert!(find(&format!("{host}:1"), "x", "b2").await.is_none(), "of another commit");
     }
 
     async fn another_base_plans_the_run_anew_and_moves_no_build(world) {

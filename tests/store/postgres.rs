@@ -1,21 +1,26 @@
 //! A `PostgreSQL` server of the tests' own, for as long as the tests run.
-use std::io::Write as _;
+#![allow(dead_code, reason = "each test file uses its part")]
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-/// Ends when its standard input does, so the server never outlives the tests, however they end.
+/// Stops the server and starts it again, a line for each. Ends when its standard input does, so the
+/// server never outlives the tests, however they end.
 const KEEPER: &str = r#"
-    "$0" -D "$1/data" -k "$1" -c listen_addresses='' -c fsync=off -c max_connections=300 \
-        >"$1/log" 2>&1 & server=$!
-    cat >/dev/null
+    start() {
+        "$0" -D "$1/data" -k "$1" -c listen_addresses='' -c fsync=off -c max_connections=300 \
+            >>"$1/log" 2>&1 & server=$!
+    }
+    start "$1"
+    while read -r _; do kill -QUIT $server; wait $server; echo; read -r _; start "$1"; done
     kill -INT $server; wait $server; rm -rf "$1"
 "#;
 
 pub(crate) struct Server {
     directory: PathBuf,
-    _keeper: Child,
+    keeper: Child,
 }
 
 impl Server {
@@ -31,7 +36,34 @@ impl Server {
         format!("postgres://fleet@{socket}/postgres?options=-c%20search_path%3D{schema}")
     }
 
-    fn start() -> Self {
+    /// It is gone at once, with every connection, as after a crash.
+    pub(crate) fn stop(&mut self) {
+        self.order();
+        let mut answer = [0];
+        self.keeper.stdout.as_mut().unwrap().read_exact(&mut answer).unwrap();
+    }
+
+    /// After [`Server::stop`].
+    pub(crate) fn start_again(&mut self) {
+        self.order();
+        self.ready();
+    }
+
+    fn order(&mut self) {
+        self.keeper.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    fn ready(&self) {
+        let socket = self.directory.join(".s.PGSQL.5432");
+        let ready = (0..1200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::os::unix::net::UnixStream::connect(&socket).is_ok()
+        });
+        assert!(ready, "PostgreSQL did not start; see {}/log", self.directory.display());
+    }
+
+    /// A server of the caller's own.
+    pub(crate) fn start() -> Self {
         let programs = programs();
         let directory = tempfile::Builder::new().prefix("fleet-pg-").tempdir().unwrap().keep();
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -43,21 +75,17 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let mut keeper = command(user, Path::new("sh"))
+        let keeper = command(user, Path::new("sh"))
             .args(["-c", KEEPER])
             .arg(programs.join("postgres"))
             .arg(&directory)
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        keeper.stdin.as_mut().unwrap().flush().unwrap();
-        let socket = directory.join(".s.PGSQL.5432");
-        let ready = (0..300).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            std::os::unix::net::UnixStream::connect(&socket).is_ok()
-        });
-        assert!(ready, "PostgreSQL did not start; see {}/log", directory.display());
-        Self { directory, _keeper: keeper }
+        let server = Self { directory, keeper };
+        server.ready();
+        server
     }
 }
 

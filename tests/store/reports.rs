@@ -75,13 +75,17 @@ contract! {
         let claim = world.claim().await;
         let builds = world.list(&claim, &["raider", "viper", "orion"]).await;
         world.evaluated(&claim, &builds[0], Outcome::Reuse(derivation("raider"))).await;
-        let reports = |hosts, shown, passed_over, owed| RunReports { hosts, shown, passed_over, owed };
+        let none = RunReports { hosts: 3, shown: 0, begun: 0, passed_over: 0, owed: 4 };
         let now = || world.store.run_reports(&run);
-        assert_eq!(now().await.unwrap(), reports(3, 0, 0, 4));
+        assert_eq!(now().await.unwrap(), none);
         let ended = world.store.behind(NOW, 1).await.unwrap().remove(0);
+        assert!(!ended.is_begun());
+        world.store.creating(&[(&ended.report, 1)]).await.unwrap();
+        assert_eq!(now().await.unwrap(), RunReports { begun: 1, ..none }, "it may be there");
+        assert!(world.store.behind(NOW, 1).await.unwrap()[0].is_begun());
         let shown = Shown {
             revision: ended.revision,
-            serial: 0,
+            serial: 1,
             github_id: None,
             node_id: "CR_1".parse().ok(),
             annotations: 0,
@@ -89,14 +93,15 @@ contract! {
             digest: "d".into(),
         };
         world.store.all_shown(vec![(ended.report, shown)], NOW).await.unwrap();
-        assert_eq!(now().await.unwrap(), reports(3, 1, 0, 3));
+        let one = RunReports { shown: 1, begun: 1, owed: 3, ..none };
+        assert_eq!(now().await.unwrap(), one);
         let all = world.store.behind(NOW.plus(2_000), 9).await.unwrap();
         let other = all.iter().find(|it| it.build.as_ref() == Some(&builds[1].id)).unwrap();
         world.store.pass_over(&[(other.report.clone(), other.revision)]).await.unwrap();
-        assert_eq!(now().await.unwrap(), reports(3, 1, 1, 2));
+        assert_eq!(now().await.unwrap(), RunReports { passed_over: 1, owed: 2, ..one });
         let wait = Outcome::Wait(derivation("viper"), Waiting::Slot);
         world.evaluated(&claim, &builds[1], wait).await;
-        assert_eq!(now().await.unwrap(), reports(3, 1, 0, 3), "it moved: it is in question again");
+        assert_eq!(now().await.unwrap(), one, "it moved: it is in question again");
     }
 
     async fn an_ending_that_is_shown_is_amended_like_progress(world) {
@@ -226,14 +231,14 @@ contract! {
     async fn a_check_run_that_may_exist_is_known_before_it_is_made(world) {
         world.push("a1", &[]).await;
         let gate = world.store.behind(NOW, 1).await.unwrap().remove(0);
-        world.store.creating(&gate.report, 1).await.unwrap();
+        world.store.creating(&[(&gate.report, 1)]).await.unwrap();
         assert_eq!(world.store.behind(NOW, 1).await.unwrap()[0].serial, 1);
     }
 
     async fn the_answer_of_a_check_run_that_has_a_successor_is_not_written_down(world) {
         world.push("a1", &[]).await;
         let gate = world.store.behind(NOW, 1).await.unwrap().remove(0);
-        world.store.creating(&gate.report, gate.serial + 1).await.unwrap();
+        world.store.creating(&[(&gate.report, gate.serial + 1)]).await.unwrap();
         show(&world, &gate, NOW).await;
         let behind = world.store.behind(NOW, 9).await.unwrap();
         let again = behind.iter().find(|it| it.report == gate.report).unwrap();
@@ -267,7 +272,7 @@ contract! {
         let _ = world.decide(revive).await;
         let gate = world.store.behind(NOW, 1).await.unwrap().remove(0);
         assert!(gate.github_id.is_some() && gate.shown_status.is_some());
-        world.store.creating(&gate.report, gate.serial + 1).await.unwrap();
+        world.store.creating(&[(&gate.report, gate.serial + 1)]).await.unwrap();
         let tried_again = world.store.behind(NOW, 1).await.unwrap().remove(0);
         assert_eq!((tried_again.serial, tried_again.github_id), (gate.serial + 1, None));
         assert_eq!((tried_again.shown_status, tried_again.shown_digest), (None, None));

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fleetcheck::domain::Timestamp;
 use fleetcheck::domain::build::{Attempted, Build, Derivation, Ending, Required, Waiting};
+use fleetcheck::domain::evaluation::Known;
 use fleetcheck::domain::id::{
     AttemptId, AttrPath, BuildId, CommitSha, DrvPath, InstallationId, RepositoryId, RunId,
 };
@@ -11,7 +12,7 @@ use fleetcheck::domain::incoming::{
     InstallationChange, InstallationStanding, Repository, Visibility,
 };
 use fleetcheck::domain::page::RunView;
-use fleetcheck::domain::plan::Known;
+use fleetcheck::domain::plan::Capability;
 use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::store::attempts::Finished;
 use fleetcheck::store::decide::Decided;
@@ -65,6 +66,13 @@ impl World {
         pool.close().await;
         let store = Store::open(&url).await.unwrap();
         Self { store, url, _directory: None }
+    }
+
+    /// Another instance on the same store, which is alive.
+    pub(crate) async fn instance(&self, owner: &str) -> Self {
+        let store = self.store.clone().owned_by(owner);
+        store.beat(NOW).await.unwrap();
+        Self { store, url: self.url.clone(), _directory: None }
     }
 
     /// The database itself, for what the store does not tell.
@@ -140,11 +148,17 @@ impl World {
 }
 
 pub(crate) fn built() -> Attempted {
-    Attempted::Answered(Ending::Built { seconds: 3 })
+    Attempted::Answered(Ending::Built { seconds: 3, without: vec![] })
 }
 
 pub(crate) fn weather() -> Attempted {
     Attempted::Weather("the connection was lost".into())
+}
+
+/// A builder of this system, with these features, and those that it insists on.
+pub(crate) fn able(system: &str, features: &[&str], mandatory: &[&str]) -> Capability {
+    let owned = |all: &[&str]| all.iter().map(|&it| it.to_owned()).collect();
+    Capability { systems: owned(&[system]), features: owned(features), mandatory: owned(mandatory) }
 }
 
 /// A commit whose hash ends in this hex number.
@@ -213,8 +227,7 @@ pub(crate) fn delivery() -> NewDelivery {
         repository: Some(RepositoryId(42)),
         installation: Some(InstallationId(7)),
         received_at: NOW,
-        standing: Arrival::Received,
+        standing: Arrival::Received { body_sha256: format!("{number:064x}") },
         body: Body::pack(format!("{{\"number\": {number}}}").as_bytes()).unwrap(),
-        body_sha256: format!("{number:064x}"),
     }
 }

@@ -1,8 +1,6 @@
 //! Flakes in commits, mirrored, pinned and ready to evaluate.
 #![expect(clippy::unwrap_used, reason = "a harness: it may panic")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-use std::sync::Arc;
-
 use fleetcheck::config;
 use fleetcheck::domain::build::EvaluationFailure;
 use fleetcheck::domain::id::{AttrPath, CommitSha};
@@ -10,11 +8,13 @@ use fleetcheck::domain::policy::AttrPattern;
 use fleetcheck::nix::eval::{EvalError, Evaluated, Evaluator};
 use fleetcheck::nix::flake::Pinned;
 use fleetcheck::nix::git::{Mirror, Mirrors};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::forge::{Forge, Repository, TOKEN, source};
 use crate::nix::TestNix;
+
+/// Bytes that an evaluation is given.
+pub const SHARE: u64 = 1 << 30;
 
 /// A commit with a fixture's flake, mirrored and pinned, and what evaluates it.
 pub struct Lab {
@@ -60,7 +60,7 @@ impl Lab {
     }
 
     pub async fn evaluate(&self, attrs: &[AttrPath]) -> Result<Vec<Evaluated>, EvalError> {
-        let ended = self.evaluator.evaluate(&self.flake, attrs, &self.stop).await;
+        let ended = self.evaluator.evaluate(&self.flake, attrs, SHARE, &self.stop).await;
         ended.map_err(|it| it.error)
     }
 
@@ -75,8 +75,7 @@ impl Lab {
 pub fn evaluator(nix: &TestNix, change: impl FnOnce(&mut config::Nix)) -> Evaluator {
     let mut settings = nix.config();
     change(&mut settings);
-    let permits = Arc::new(Semaphore::new(2));
-    Evaluator::new(nix.nix(), &settings, &nix.directory().join("ours"), permits)
+    Evaluator::new(nix.nix(), &settings, &nix.directory().join("ours"))
 }
 
 pub fn pattern(text: &str) -> AttrPattern {

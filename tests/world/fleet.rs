@@ -42,6 +42,24 @@ impl Host {
         Self::script(name, &format!("echo waiting; {hold}; echo {name} > $out"))
     }
 
+    /// Builds, and evaluates when it is let go, by the script of a `Hold`: what its evaluation
+    /// needs is built meanwhile.
+    pub fn evaluated_when(name: &str, hold: &str) -> Self {
+        Self::new(name, &format!(r#"mk "{name}" "echo {} > $out""#, Self::gate(name, hold)))
+    }
+
+    /// A part of a text that is known when it is let go.
+    pub fn gate(name: &str, hold: &str) -> String {
+        format!(r#"${{toString (import (mk "gate-{name}" "{hold}; echo 1 > $out"))}}"#)
+    }
+
+    /// Builds, and holds 290 MB to evaluate, with any Nix; then evaluates `more`.
+    pub fn heavy(name: &str, more: &str) -> Self {
+        let doubled = "let double = s: n: if n == 0 then s else double (s + s) (n - 1); \
+                       in builtins.stringLength (double \"0123456789abcdef\" 23)";
+        Self::new(name, &format!(r#"mk "{name}" "echo ${{toString ({doubled})}} {more} > $out""#))
+    }
+
     /// Builds, and notes that in a file of the test's: a line each time.
     pub fn counted(name: &str, file: &Path) -> Self {
         Self::script(name, &format!("echo {name} >> {}; echo {name} > $out", file.display()))

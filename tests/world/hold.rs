@@ -43,6 +43,11 @@ impl Hold {
         self.reads(|count| count > 0, "no build has started").await;
     }
 
+    /// Whether a build has started since that was waited for.
+    pub fn has_started(&self) -> bool {
+        self.listening.try_read(&mut [0; 64]).is_ok_and(|count| count > 0)
+    }
+
     /// Waits until no build runs any more.
     pub async fn is_over(&mut self) {
         self.reads(|count| count == 0, "the build runs on").await;

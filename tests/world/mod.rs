@@ -5,6 +5,8 @@ pub mod fleet;
 #[path = "github/mod.rs"]
 pub mod github;
 pub mod hold;
+#[path = "machine.rs"]
+pub mod machine;
 #[path = "nix.rs"]
 pub mod nix;
 pub mod people;
@@ -15,6 +17,7 @@ pub mod system;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
@@ -26,7 +29,8 @@ use nix::TestNix;
 
 /// A service, its GitHub, its Nix and one repository.
 pub struct World {
-    pub github: FakeGitHub,
+    /// Shared by the instances of one service.
+    pub github: Arc<FakeGitHub>,
     pub repo: RepoHandle,
     pub nix: TestNix,
     directory: tempfile::TempDir,
@@ -40,8 +44,12 @@ pub struct World {
     /// Instead of the App's one key, the newest first.
     pub keys: Option<Vec<PathBuf>>,
     owners: Vec<String>,
+    /// Blocks of the settings file, for builders on other machines.
+    pub builders: String,
     /// For `store.url`; without it `SQLite` in a file.
     store: Option<String>,
+    /// For `--roles`; without it all of them.
+    roles: Option<String>,
 }
 
 impl World {
@@ -52,11 +60,27 @@ impl World {
 
     /// A world with this Nix and GitHub, whose service has not started.
     pub async fn with(nix: TestNix, options: Options) -> Self {
-        let github = FakeGitHub::start(options).await;
+        let github = Arc::new(FakeGitHub::start(options).await);
         let repo = github.create_repository("acme", "fleet", false);
+        let world = Self::around(github, repo, nix);
+        world.github.set_webhook(&world.url("/webhook"));
+        world
+    }
+
+    /// Another instance of the same service: a machine of its own with a Nix of its own, the same
+    /// GitHub, store and settings.
+    pub fn beside(&self) -> Self {
+        let mut other = Self::around(self.github.clone(), self.repo.clone(), TestNix::one());
+        other.store.clone_from(&self.store);
+        other.settings.clone_from(&self.settings);
+        other.github_settings.clone_from(&self.github_settings);
+        other.owners.clone_from(&self.owners);
+        other.builders.clone_from(&self.builders);
+        other
+    }
+
+    fn around(github: Arc<FakeGitHub>, repo: RepoHandle, nix: TestNix) -> Self {
         let directory = tempfile::Builder::new().prefix("fc-world-").tempdir().unwrap();
-        let port = processes::free_port();
-        github.set_webhook(&format!("http://127.0.0.1:{port}/webhook"));
         let args = ["eval", "--impure", "--raw", "--expr", "builtins.currentSystem"];
         let system = nix.output("nix", args);
         Self {
@@ -66,12 +90,14 @@ impl World {
             directory,
             service: None,
             store: None,
-            port,
+            roles: None,
+            port: processes::free_port(),
             system,
             settings: String::new(),
             github_settings: String::new(),
             keys: None,
             owners: vec!["acme".to_owned()],
+            builders: String::new(),
         }
     }
 
@@ -103,6 +129,7 @@ impl World {
         let child = Command::new(env!("CARGO_BIN_EXE_fleetcheck"))
             .args(["serve", "--config"])
             .arg(settings)
+            .args(self.roles.iter().map(|it| format!("--roles={it}")))
             .envs(self.nix.env())
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
@@ -163,14 +190,22 @@ impl World {
             .unwrap_or_else(|| panic!("no check {name}; there are:\n{}", self.checks(sha)))
     }
 
-    /// Every newest check run of a commit, a line each: name, conclusion or status, title.
+    /// Every newest check run of a commit, a line each: name, conclusion or status, title; how long
+    /// a build took is this machine's business.
     pub fn checks(&self, sha: &str) -> String {
         let mut runs = self.github.check_runs(self.repo.id, sha);
         runs.sort_by(|a, b| a.name.cmp(&b.name));
         let mut text = String::new();
         for run in runs {
             let state = run.conclusion.unwrap_or(run.status);
-            writeln!(text, "{}: {state}: {}", run.name, run.title).unwrap();
+            let title = match run.title.split_once("built in ") {
+                Some((before, after)) => {
+                    let rest = after.split_once(" s").map_or("", |(_, rest)| rest);
+                    format!("{before}built in a moment{rest}")
+                }
+                None => run.title,
+            };
+            writeln!(text, "{}: {state}: {title}", run.name).unwrap();
         }
         text
     }
@@ -278,12 +313,17 @@ impl World {
 
     /// Waits until the service has logged this.
     pub async fn logged(&self, text: &str) {
+        self.logged_within(text, Duration::from_mins(1)).await;
+    }
+
+    /// As [`World::logged`], of what takes longer.
+    pub async fn logged_within(&self, text: &str, patience: Duration) {
         let written = async {
             while !self.log().contains(text) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let in_time = tokio::time::timeout(Duration::from_mins(1), written).await;
+        let in_time = tokio::time::timeout(patience, written).await;
         assert!(in_time.is_ok(), "`{text}` was not logged");
     }
 

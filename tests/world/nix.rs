@@ -88,10 +88,14 @@ impl TestNix {
         config::Nix {
             program: self.program.clone(),
             evaluations: 2,
+            memory: 4 << 30,
             evaluation_memory: 2 << 30,
             evaluation_timeout: Duration::from_mins(1),
             build_timeout: Duration::from_mins(1),
             silence_timeout: Duration::from_mins(1),
+            retries: 3,
+            failure_memory: Duration::from_hours(1),
+            unplaceable_after: Duration::from_hours(24),
         }
     }
 

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::World;
+use super::machine::Machine;
 
 impl World {
     /// Builds the repositories of this account too.
@@ -14,6 +15,12 @@ impl World {
     /// With this store instead of `SQLite`.
     pub fn store(mut self, url: String) -> Self {
         self.store = Some(url);
+        self
+    }
+
+    /// With these roles only.
+    pub fn roles(mut self, roles: &str) -> Self {
+        self.roles = Some(roles.to_owned());
         self
     }
 
@@ -29,10 +36,44 @@ impl World {
         self
     }
 
+    /// With a builder on this machine, besides the local one.
+    pub fn builder(self, machine: &Machine, slots: u32) -> Self {
+        self.builder_with(machine, slots, "")
+    }
+
+    /// The same with more lines of its settings.
+    pub fn builder_with(mut self, machine: &Machine, slots: u32, more: &str) -> Self {
+        let Machine { name, systems, .. } = machine;
+        write!(
+            self.builders,
+            "[[builder]]\nname = {name:?}\nstore = {store:?}\nsystems = {systems:?}\n\
+             slots = {slots}\nssh_options = {options:?}\n{more}\n",
+            store = machine.store(),
+            options = machine.ssh_options(),
+        )
+        .unwrap();
+        self
+    }
+
+    /// With another line for the builder that was given last.
+    pub fn builder_setting(mut self, line: &str) -> Self {
+        writeln!(self.builders, "{line}").unwrap();
+        self
+    }
+
+    /// With the builders of Nix's own file alone, and with that.
+    pub fn machines_file(mut self) -> (Self, PathBuf) {
+        let file = self.directory.path().join("machines");
+        self.builders = format!("[builders]\nfile = {:?}\n", file.display().to_string());
+        (self, file)
+    }
+
     pub(super) fn write_settings(&self) -> PathBuf {
         let at = |name: &str| self.directory.path().join(name);
         std::fs::write(at("key.pem"), self.github.private_key_pem()).unwrap();
         std::fs::write(at("webhook"), self.github.secret()).unwrap();
+        let local =
+            format!("[[builder]]\nname = \"local\"\nsystems = [{:?}]\nslots = 2", self.system);
         let text = format!(
             r#"
 [http]
@@ -52,10 +93,8 @@ directory = "{state}"
 [nix]
 program = "{nix}"
 {settings}
-[[builder]]
-name = "local"
-systems = ["{system}"]
-slots = 2
+{local}
+{builders}
 "#,
             port = self.port,
             app = self.github.app_id(),
@@ -72,7 +111,8 @@ slots = 2
             settings = self.settings,
             github_settings = self.github_settings,
             owners = self.owners,
-            system = self.system,
+            builders = self.builders,
+            local = if self.builders.starts_with("[builders]") { String::new() } else { local },
         );
         std::fs::write(at("fleetcheck.toml"), text).unwrap();
         at("fleetcheck.toml")

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::doctor::nix::is_older;
 use crate::cli::doctor::{Finding, PATIENCE};
 use crate::config::{Environment, Sealed};
+use crate::domain::builder::is_older;
 use crate::nix::process::{Invocation, Limits, run};
 use crate::store::Store;
 

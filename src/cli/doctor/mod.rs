@@ -32,7 +32,7 @@ pub(super) async fn run(path: Option<&Path>, env: &Environment) -> u8 {
     match Loaded::load(path, env) {
         Ok(loaded) => {
             doctor.settings(&loaded);
-            let Config { http, github, store, nix, builders } = &loaded.config;
+            let Config { http, github, store, nix, builders, machines: _ } = &loaded.config;
             doctor.look("github", github::look(github, &loaded.private_key_files)).await;
             doctor.look("nix", nix::look(nix)).await;
             doctor.look("nix-daemon", nix::look_at_daemon(nix)).await;

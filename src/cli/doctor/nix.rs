@@ -1,11 +1,22 @@
 //! Whether this machine's Nix can do what the service asks of it.
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
 use crate::cli::doctor::Finding;
 use crate::config;
+use crate::domain;
+use crate::domain::builder::{Builder, Condition, OLDEST_NIX, is_older};
+use crate::flow::look::capability;
 use crate::nix::Nix;
+use crate::nix::machine::Machine;
 use crate::nix::worker::Worker;
 
-/// The oldest Nix that does; what it says and prints is tested from here on.
-const OLDEST: (u64, u64) = (2, 8);
+/// How long another machine may take; less than a look at everything may.
+const CONNECT: Duration = Duration::from_secs(12);
 
 /// The version, and whether it evaluates.
 pub(super) async fn look(settings: &config::Nix) -> Vec<Finding> {
@@ -19,8 +30,8 @@ pub(super) async fn look(settings: &config::Nix) -> Vec<Finding> {
             ))];
         }
     };
-    if is_older(&version, OLDEST) {
-        let (major, minor) = OLDEST;
+    if is_older(&version, OLDEST_NIX) {
+        let (major, minor) = OLDEST_NIX;
         return vec![Finding::Mend(format!(
             "{program} is {version}; install Nix {major}.{minor} or newer"
         ))];
@@ -53,19 +64,70 @@ pub(super) async fn look_at_daemon(settings: &config::Nix) -> Vec<Finding> {
     }
 }
 
-/// Whether the builders' systems are those of this machine.
+/// Whether the builders answer, and can do what the settings say.
 pub(super) async fn look_at_builders(
     settings: &config::Nix,
     builders: &[config::Builder],
 ) -> Vec<Finding> {
-    let Ok(system) = Nix::new(settings).system().await else {
-        return vec![Finding::Note("not looked at: Nix does not answer".to_owned())];
+    let nix = Nix::new(settings);
+    let system = nix.system().await;
+    let looks = builders.iter().map(|builder| async {
+        match (&builder.store, &system) {
+            (Some(_), _) => there(&nix, builder).await,
+            (None, Ok(system)) => judge(builder, system),
+            (None, Err(_)) => {
+                Finding::Note(format!("{}: not looked at: Nix does not answer", builder.name))
+            }
+        }
+    });
+    join_all(looks).await
+}
+
+/// Another machine, looked at as the service does.
+async fn there(nix: &Nix, builder: &config::Builder) -> Finding {
+    let (name, now) = (&builder.name, app::system_clock().now());
+    let store = builder.store.as_ref().map(|it| it.uri.as_str()).unwrap_or_default();
+    let stop = CancellationToken::new();
+    let seen = timeout(CONNECT, Machine::new(nix, builder).look(now, &stop)).await;
+    let silent = |_| Err(format!("no answer within {} s", CONNECT.as_secs()));
+    let facts = match seen.unwrap_or_else(silent) {
+        Ok(facts) => facts,
+        Err(why) => {
+            return Finding::Mend(format!(
+                "{name}: {store} is not reached: {why}; try `nix store ping --store {store}` as \
+                 the service's user"
+            ));
+        }
     };
-    builders.iter().map(|builder| judge(builder, &system)).collect()
+    let found = Builder {
+        name: name.clone(),
+        capability: capability(builder),
+        slots: u32::try_from(builder.slots).unwrap_or(u32::MAX),
+        speed: builder.speed,
+        busy: 0,
+        condition: domain::builder::judge(Ok(&facts), builder.min_free),
+        since: now,
+        looked_at: now,
+        suspect_at: None,
+        drained_at: None,
+        facts,
+    };
+    let version = found.facts.version.clone().unwrap_or_default();
+    let about = format!("{name}: {store} answers, Nix {version}");
+    let remarks = found.remarks();
+    match &found.condition {
+        Condition::Ready if remarks.is_empty() => Finding::Good(about),
+        Condition::Ready | Condition::NotLookedAt => {
+            Finding::Note(format!("{about}; {}", remarks.join("; ")))
+        }
+        Condition::Unreachable { .. } | Condition::TooOld { .. } | Condition::DiskLow { .. } => {
+            Finding::Mend(format!("{about}; {}", found.sentence()))
+        }
+    }
 }
 
 fn judge(builder: &config::Builder, system: &str) -> Finding {
-    let config::Builder { name, systems, features, slots } = builder;
+    let config::Builder { name, systems, features, slots, .. } = builder;
     let foreign: Vec<&str> =
         systems.iter().map(String::as_str).filter(|it| !does(system, it)).collect();
     if foreign.is_empty() {
@@ -85,38 +147,23 @@ fn does(machine: &str, system: &str) -> bool {
     machine == system || (machine, system) == ("x86_64-linux", "i686-linux")
 }
 
-/// Whether a version like `2.34.8` or `2.4pre20210802` is older; one that cannot be read is not.
-pub(super) fn is_older(version: &str, than: (u64, u64)) -> bool {
-    let mut numbers =
-        version.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u64>().ok());
-    let (major, minor) = (numbers.next(), numbers.next().unwrap_or(0));
-    major.is_some_and(|major| (major, minor) < than)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_as_numbers() {
-        for (version, older) in [
-            ("2.7.0", true),
-            ("2.8.0", false),
-            ("2.34.8", false),
-            ("2.4pre2021", true),
-            ("x", false),
-        ] {
-            assert_eq!(is_older(version, OLDEST), older, "{version}");
-        }
-    }
-
-    #[test]
     fn a_builder_of_another_system_is_pointed_out() {
         let builder = |system: &str| config::Builder {
             name: "local".into(),
+            store: None,
             systems: vec![system.into()],
             features: vec![],
+            mandatory_features: vec![],
             slots: 2,
+            speed: domain::builder::Speed::default(),
+            min_free: 5,
+            collect: false,
+            copy_back: config::CopyBack::Never,
         };
         assert!(matches!(judge(&builder("i686-linux"), "x86_64-linux"), Finding::Good(_)));
         assert!(matches!(judge(&builder("aarch64-linux"), "x86_64-linux"), Finding::Note(_)));

@@ -1,6 +1,7 @@
 //! How a build ended, with what its author wants to know.
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Timestamp;
 use crate::domain::id::{CommitSha, DrvPath};
 
 /// How a build ended.
@@ -11,11 +12,12 @@ pub enum Ending {
     Reused,
     Built {
         seconds: u64,
+        /// Substituters that did not answer, so that it was built without them: `cache.nixos.org`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<String>,
     },
     /// A newer commit took its place.
-    Superseded {
-        by: CommitSha,
-    },
+    Superseded { by: CommitSha },
     /// Somebody stopped its run.
     Cancelled {
         /// A login, or what it was, in words that follow "cancelled by".
@@ -33,13 +35,9 @@ pub enum Ending {
     /// A limit of the settings ended it.
     TimedOut(TimedOut),
     /// Nobody's fault, and trying again did not mend it.
-    Transient {
-        what: String,
-    },
+    Transient { what: String },
     /// Our fault: the log has the number, the check says no more.
-    Internal {
-        number: String,
-    },
+    Internal { number: String },
 }
 
 /// Why an attribute gave no derivation, for its author.
@@ -51,7 +49,7 @@ pub struct EvaluationFailure {
     pub trace: String,
     /// The innermost place of the trace that lies in the repository.
     pub place: Option<SourcePlace>,
-    /// The setting to change, when a limit was hit: `nix.evaluation_memory`.
+    /// The setting to change, when a limit was hit: `nix.memory`.
     pub limit: Option<String>,
 }
 
@@ -82,6 +80,18 @@ pub struct BuildFailure {
     pub headline: String,
     /// The last lines of the failing derivation's log, as they came, at most 200.
     pub log_tail: Vec<String>,
+    /// Where it was not tried for this run, because it had failed shortly before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Remembered>,
+}
+
+/// A failure that is remembered from an earlier attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// When that attempt ended.
+    pub at: Timestamp,
+    /// What it was made for; `None` when that was of another repository.
+    pub commit: Option<CommitSha>,
 }
 
 /// A build that a time limit ended.

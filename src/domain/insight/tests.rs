@@ -87,6 +87,7 @@ fn a_host_s_change_is_said_in_one_line() {
         Insight::Absent { base: base(), why: Absent::NewHost },
         Insight::Absent { base: base(), why: Absent::BaseFailed },
         Insight::Absent { base: base(), why: Absent::Gone },
+        Insight::Absent { base: base(), why: Absent::Elsewhere },
         Insight::Absent { base: base(), why: Absent::Late { seconds: 300 } },
         Insight::Absent { base: base(), why: Absent::TooLarge { most: 50_000 } },
         Insight::Absent { base: base(), why: Absent::Unreadable },
@@ -104,6 +105,7 @@ not compared with ba5e456: the base commit was never built here
 not compared with ba5e456: the base commit does not have this host
 not compared with ba5e456: the host did not build at the base commit
 not compared with ba5e456: the base's system is no longer in the store, and no cache has it
+not compared with ba5e456: it was built on another machine, which is out of reach now
 not compared with ba5e456: no cache delivered the base's system within 300 s
 not compared with ba5e456: a system has more than 50000 store paths
 not compared with ba5e456: the store did not answer
@@ -138,6 +140,12 @@ not compared on 1 of 44 hosts: the base's system is no longer in the store, and 
     assert_snapshot!(roll_up(&[&revision, &revision]).join("\n"), @"nothing but the revision changes on all 2 hosts");
     assert_snapshot!(roll_up(&[&unchanged]).join("\n"), @"nothing changes on the host");
     assert_eq!(roll_up(&[]), [""; 0]);
+    let elsewhere = changed(Changes { seen: Seen::Paths, ..self::openssl() });
+    assert_snapshot!(roll_up(&[&elsewhere, &unchanged]).join("\n"), @r"
+    units and reboots are not known on 1 of 2 hosts
+    openssl 3.5.1 to 3.5.2 on 1 of 2 hosts
+    nothing changes on 1 of 2 hosts
+    ");
 }
 
 #[test]
@@ -183,7 +191,7 @@ fn a_host_is_compared_with_its_newest_good_system_at_the_base() {
     let ended = |name: &str, ending: Ending| Candidate {
         state: BuildState::Ended { derivation: Some(derivation(name)), ending, at: Timestamp(1) },
     };
-    let good = |name: &str| ended(name, Ending::Built { seconds: 1 });
+    let good = |name: &str| ended(name, Ending::Built { seconds: 1, without: vec![] });
     let failed = |name: &str| ended(name, Ending::Transient { what: "x".into() });
     let open = |name: &str| Candidate {
         state: BuildState::Waiting {

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::closure::{Change, PackageChange};
-use crate::domain::insight::{Absent, Changes, Insight, Names, Part, PartChange, Units};
+use crate::domain::insight::{Absent, Changes, Insight, Names, Part, PartChange, Seen, Units};
 use crate::domain::page::bytes;
 
 /// Lines of a roll-up that name packages.
@@ -93,6 +93,18 @@ pub fn reboot(parts: &[PartChange]) -> String {
     parts.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// What cannot be told of a host, as a sentence without a full stop.
+#[must_use]
+pub fn unknown(changes: &Changes) -> Option<&'static str> {
+    match changes.seen {
+        Seen::Files => None,
+        Seen::Paths => Some(
+            "It is on another machine, where its packages were compared; what happens to units and \
+             whether a reboot is needed is not known",
+        ),
+    }
+}
+
 /// `1.4 GiB to 1.5 GiB (102 MiB more)`.
 #[must_use]
 pub fn sizes(changes: &Changes) -> String {
@@ -119,6 +131,9 @@ pub fn why(absent: &Absent) -> String {
         Absent::Gone => {
             "the base's system is no longer in the store, and no cache has it".to_owned()
         }
+        Absent::Elsewhere => {
+            "it was built on another machine, which is out of reach now".to_owned()
+        }
         Absent::Late { seconds } => {
             format!("no cache delivered the base's system within {seconds} s")
         }
@@ -143,7 +158,15 @@ pub fn roll_up(insights: &[&Insight]) -> Vec<String> {
         Insight::Unchanged { .. } | Insight::RevisionOnly { .. } | Insight::Absent { .. } => false,
     });
     let restarts = number(&|it| it.units().is_some_and(|units| !units.restarted.is_empty()));
-    for (count, what) in [(reboots, "a reboot is needed"), (restarts, "units are restarted")] {
+    let unknown = number(&|it| match it {
+        Insight::Changed { changes, .. } => self::unknown(changes).is_some(),
+        Insight::Unchanged { .. } | Insight::RevisionOnly { .. } | Insight::Absent { .. } => false,
+    });
+    for (count, what) in [
+        (reboots, "a reboot is needed"),
+        (restarts, "units are restarted"),
+        (unknown, "units and reboots are not known"),
+    ] {
         if count > 0 {
             lines.push(format!("{what} {}", on(count)));
         }

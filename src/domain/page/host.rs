@@ -1,6 +1,7 @@
 //! The check of one host.
+use crate::domain::Timestamp;
 use crate::domain::build::{
-    BuildFailure, BuildState, Ending, EvaluationFailure, Required, TimedOut,
+    BuildFailure, BuildState, Ending, EvaluationFailure, Remembered, Required, TimedOut,
 };
 use crate::domain::id::{AttrPath, DrvPath};
 use crate::domain::link::Links;
@@ -10,7 +11,9 @@ use crate::domain::page::outlook;
 use crate::domain::page::people;
 use crate::domain::page::provenance::CONFINED;
 use crate::domain::page::words::{bytes, clock, duration, internal, seconds, timed_out, turn_or};
-use crate::domain::page::{BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView};
+use crate::domain::page::{
+    BuildView, CheckPage, CheckStatus, Earlier, MOST_MARKDOWN, MOST_TITLE, RunView,
+};
 use crate::domain::run::Trust;
 use crate::domain::text::{clean, cut_lines, fence, inline, plain_title, tail};
 use crate::domain::verdict::conclusion;
@@ -88,7 +91,9 @@ pub fn host_title(view: &BuildView) -> String {
         BuildState::Building { since, .. } => {
             let progress = outlook::progress(&view.outlook);
             let progress = progress.map(|it| format!(", {it}")).unwrap_or_default();
-            format!("building since {}{progress}", clock(*since))
+            let after = view.history.earlier.as_ref();
+            let after = after.map(|it| format!(", after {}", earlier(it))).unwrap_or_default();
+            format!("building since {}{progress}{after}", clock(*since))
         }
         BuildState::Ended { ending, .. } => ended_title(ending),
     };
@@ -102,13 +107,14 @@ pub fn host_title(view: &BuildView) -> String {
 fn ended_title(ending: &Ending) -> String {
     match ending {
         Ending::Reused => "reused: already built".to_owned(),
-        Ending::Built { seconds: took } => format!("built in {}", seconds(*took)),
+        Ending::Built { seconds: took, .. } => format!("built in {}", seconds(*took)),
         Ending::Superseded { by } => format!("superseded by {}", by.short()),
         Ending::Cancelled { by } => format!("cancelled by {by}"),
         Ending::Skipped { by } => format!("skipped by {by}"),
         Ending::EvaluationFailed(failure) => failure.headline.clone(),
         Ending::BuildFailed(failure) => {
-            format!("{} failed to build: {}", failure.derivation.name(), failure.headline)
+            let before = if failure.before.is_some() { "; failed before" } else { "" };
+            format!("{} failed to build: {}{before}", failure.derivation.name(), failure.headline)
         }
         Ending::TimedOut(late) => format!("timed out: {}", timed_out(late)),
         Ending::Transient { what } => format!("no answer, and nobody's fault: {what}"),
@@ -131,7 +137,19 @@ fn summary(view: &BuildView, trust: Trust, (url, log): (&str, Option<&str>)) -> 
     }
     rows.extend(outlook(view));
     if build.attempts > 0 {
-        rows.push(("attempts", build.attempts.to_string()));
+        let before = view.history.earlier.as_ref().filter(|_| build.attempts > 1);
+        let before = before.map(|it| format!("; the one before {}", earlier(it)));
+        let attempts = format!("{}{}", build.attempts, before.unwrap_or_default());
+        rows.push(("attempts", inline(&attempts)));
+    }
+    if let Some(Ending::Built { without, .. }) = build.state.ending()
+        && !without.is_empty()
+    {
+        let servers = without.join(", ");
+        rows.push(("built without", inline(&format!("{servers}, which did not answer"))));
+    }
+    if let (1.., Some(at)) = (view.history.flaky, view.history.flaky_at) {
+        rows.push(("flaky", flaky(view.history.flaky, at)));
     }
     if trust == Trust::Untrusted {
         rows.push(("trust", CONFINED.to_owned()));
@@ -143,6 +161,17 @@ fn summary(view: &BuildView, trust: Trust, (url, log): (&str, Option<&str>)) -> 
         rows.into_iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
     let log = log.map(|log| format!(" · [Log]({log})")).unwrap_or_default();
     format!("| | |\n| --- | --- |\n{}\n\n[Build]({url}){log}", table.join("\n"))
+}
+
+/// How the attempt before ended: `on basestar: the connection to nix-daemon was lost`.
+fn earlier(it: &Earlier) -> String {
+    format!("on {}: {}", it.builder, it.what)
+}
+
+/// `2 times failed and then passed with the same derivation, last at 14:02 UTC`.
+fn flaky(count: u32, at: Timestamp) -> String {
+    let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    format!("{times} failed and then passed with the same derivation, last at {}", clock(at))
 }
 
 /// How it goes on with a host that is not done.
@@ -228,11 +257,22 @@ fn evaluation_text(failure: &EvaluationFailure) -> String {
 }
 
 fn build_text(failure: &BuildFailure) -> String {
+    let before = failure.before.as_ref().map(|it| format!("\n\n{}", failed_before(it)));
     format!(
-        "**{}**\n\nThe derivation that failed:\n\n{}{}",
+        "**{}**{}\n\nThe derivation that failed:\n\n{}{}",
         inline(&failure.headline),
+        before.unwrap_or_default(),
         code(&failure.derivation),
         log_text(&failure.log_tail)
+    )
+}
+
+/// Why nothing was built, and what to do if it should be.
+fn failed_before(before: &Remembered) -> String {
+    let of = before.commit.as_ref().map(|it| format!(" for {}", it.short())).unwrap_or_default();
+    format!(
+        "It failed before, at {}{of}, and was not built again; re-run to try again.",
+        clock(before.at)
     )
 }
 

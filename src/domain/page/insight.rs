@@ -4,7 +4,7 @@ use std::fmt::Write;
 use crate::domain::build::Ending;
 use crate::domain::closure::PackageChange;
 use crate::domain::insight::{
-    Changes, Insight, Names, Units, headline, reboot, roll_up, sizes, why,
+    Changes, Insight, Names, Units, headline, reboot, roll_up, sizes, unknown, why,
 };
 use crate::domain::page::{BuildView, RunView};
 use crate::domain::text::{inline, plain_title};
@@ -90,6 +90,9 @@ fn changed(changes: &Changes) -> String {
     lines.push(format!("- closure: {}", sizes(changes)));
     out.push_str(&paragraph(&lines.join("\n")));
     out.push_str(&paragraph(&changes.units.as_ref().map_or_else(String::new, unit_lines)));
+    if let Some(words) = unknown(changes) {
+        out.push_str(&paragraph(&format!("{words}.")));
+    }
     out
 }
 

@@ -3,8 +3,10 @@
 //! These are facts of the moment at which a page is made, and whole: a page counts no minutes, so
 //! it differs only when something has moved.
 /// What is known of a build that is not done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outlook {
+    /// Why no builder takes it now, in words: away, drained, full.
+    pub held: Option<String>,
     /// Its turn, while it waits for a slot.
     pub turn: Option<Turn>,
     /// How far its attempt is, while one runs here.

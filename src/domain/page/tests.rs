@@ -53,6 +53,7 @@ fn build(host: &str, state: BuildState) -> BuildView {
         warnings: vec![],
         outlook: Outlook::default(),
         insight: None,
+        history: History::default(),
         attempt: (attempts > 0).then(|| "01890a5d-ac96-774b-bcce-b302099a8059".parse().unwrap()),
         note: None,
     }
@@ -64,7 +65,7 @@ fn ended(host: &str, ending: Ending) -> BuildView {
 }
 
 fn built(host: &str) -> BuildView {
-    ended(host, Ending::Built { seconds: 123 })
+    ended(host, Ending::Built { seconds: 123, without: vec![] })
 }
 
 fn waiting(host: &str, for_what: Waiting) -> BuildView {
@@ -95,6 +96,7 @@ fn build_failure() -> Ending {
         derivation: derivation("gtk-engine-murrine-1.2").path,
         headline: "builder failed with exit code 3".into(),
         log_tail: vec!["\u{1b}[31mcc: no such file\u{1b}[0m".into(), "``` @everyone".into()],
+        before: None,
     })
 }
 
@@ -207,6 +209,7 @@ fn every_page_keeps_within_githubs_limits() {
             derivation: derivation(&format!("{n}-{}", "x".repeat(190))).path,
             headline: "@a ".repeat(500),
             log_tail: vec!["```@everyone ".repeat(100); 200],
+            before: None,
         })
     };
     let trace = |n| {

@@ -144,6 +144,9 @@ fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
 /// What a build waits for, and where it stands in the queue once that is known.
 pub(super) fn turn_or(outlook: &Outlook, for_what: &Waiting, system: &str) -> String {
     match (for_what, outlook.turn) {
+        (Waiting::Slot | Waiting::Retry { .. }, _) if outlook.held.is_some() => {
+            outlook.held.clone().unwrap_or_default()
+        }
         (Waiting::Slot, Some(turn)) => format!("{turn} for {system}"),
         (
             Waiting::Slot
@@ -155,8 +158,9 @@ pub(super) fn turn_or(outlook: &Outlook, for_what: &Waiting, system: &str) -> St
     }
 }
 
-/// What a build waits for.
-pub(super) fn waiting(for_what: &Waiting, system: &str) -> String {
+/// What a build of this system waits for.
+#[must_use]
+pub fn waiting(for_what: &Waiting, system: &str) -> String {
     match for_what {
         Waiting::Slot => format!("a free slot on a builder of {system}"),
         Waiting::NoBuilder { system } => format!("no builder for {system} in the settings"),

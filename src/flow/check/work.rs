@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::Timestamp;
 use crate::domain::base::Against;
 use crate::domain::build::{
-    self, Attempted, Build, BuildState, Derivation, Ending, MOST_ATTEMPTS, Rebuild, Required,
-    Waiting, Warning,
+    self, Attempted, Build, BuildState, Derivation, Ending, Rebuild, Required, Waiting, Warning,
 };
+use crate::domain::evaluation;
 use crate::domain::id::{AttrPath, CommitSha, DrvPath, RunId, StorePath};
 use crate::domain::plan::{self, Planned};
 use crate::domain::verdict::{self, Problem, Verdict};
@@ -25,8 +25,9 @@ use crate::flow::new_id;
 use crate::nix::eval::Evaluated;
 use crate::nix::flake::Pinned;
 use crate::nix::log::LogStore;
+use crate::nix::machine::Machine;
 use crate::nix::realise::{self, Progress, Wanted};
-use crate::nix::worker::{self, BuildLimits, Worker, WorkerError};
+use crate::nix::worker::{BuildLimits, Worker, WorkerError};
 
 /// The hosts under way.
 pub(super) struct Work<'a> {
@@ -40,7 +41,10 @@ pub(super) struct Work<'a> {
     running: HashSet<DrvPath>,
     queue: VecDeque<Derivation>,
     slots: usize,
+    machine: Machine,
     limits: BuildLimits,
+    /// Attempts after the first.
+    retries: u32,
     logs: Arc<LogStore>,
     idle: Vec<Worker>,
 }
@@ -78,7 +82,9 @@ impl<'a> Work<'a> {
             running: HashSet::new(),
             queue: VecDeque::new(),
             slots: request.builders.iter().map(|it| it.slots).sum::<usize>().max(1),
+            machine: request.machine(&tools.nix),
             limits: BuildLimits::from(&request.nix),
+            retries: request.nix.retries,
             logs: Arc::new(LogStore::new(logs)),
             idle: Vec::new(),
         }
@@ -91,9 +97,9 @@ impl<'a> Work<'a> {
         stop: &CancellationToken,
     ) {
         let attrs = self.builds.iter().map(|it| (it.attr.clone(), None));
-        let batches = plan::batches(attrs, self.tools.limits);
-        let at_once = self.tools.limits.at_once;
-        let mut evaluation = Evaluation::new(&self.tools.evaluator, flake, batches, at_once, stop);
+        let evaluator = &self.tools.evaluator;
+        let batches = evaluation::batches(attrs, evaluator.limits());
+        let mut evaluation = Evaluation::new(evaluator, flake, batches, stop);
         let mut building = FuturesUnordered::new();
         let (counts, mut counted) = mpsc::unbounded_channel();
         let mut evaluated = false;
@@ -140,15 +146,20 @@ impl<'a> Work<'a> {
         stop: CancellationToken,
     ) -> impl Future<Output = Built> + use<> {
         let mut idle = self.idle.pop();
-        let (nix, logs, limits) = (self.tools.nix.clone(), self.logs.clone(), self.limits);
+        let (machine, logs, limits) = (self.machine.clone(), self.logs.clone(), self.limits);
         async move {
             let since = Instant::now();
             let elapsed = || i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
             let weather = |what: String| Attempted::Weather(what);
-            let mut worker = match worker::kept_or_new(&mut idle, &nix).await {
+            let mut worker = match machine.worker(&mut idle).await {
                 Ok(worker) => worker,
-                Err(error) => return (derivation, None, weather(error.to_string()), elapsed()),
+                Err(error) => {
+                    return (derivation, None, weather(machine.told(&error)), elapsed());
+                }
             };
+            if let Err(words) = machine.bring(std::iter::once(&derivation.path), &stop).await {
+                return (derivation, Some(worker), weather(words), elapsed());
+            }
             let log = match logs.create(&new_id()) {
                 Ok(log) => log,
                 Err(error) => {
@@ -164,7 +175,13 @@ impl<'a> Work<'a> {
             let wanted = vec![Wanted { derivation: derivation.clone(), log }];
             let answers = realise::realise(&mut worker, wanted, &limits, &mut observe, &stop).await;
             let answer = answers.into_iter().next().map(|(_, it)| it);
-            let answer = answer.unwrap_or_else(|| weather("no answer".to_owned()));
+            let mut answer = answer.unwrap_or_else(|| weather("no answer".to_owned()));
+            if matches!(&answer, Attempted::Answered(ending) if ending.is_good()) {
+                let outputs: Vec<StorePath> = derivation.outputs.values().cloned().collect();
+                if let Err(words) = machine.take_back(&outputs, &mut None, &stop).await {
+                    answer = weather(words);
+                }
+            }
             if worker.is_alive() {
                 return (derivation, Some(worker), answer, elapsed());
             }
@@ -208,7 +225,7 @@ impl<'a> Work<'a> {
         derivation: Derivation,
         events: &mut (dyn FnMut(CheckEvent) + Send),
     ) {
-        let waiting = plan::placement(&derivation, &self.tools.builders);
+        let waiting = plan::placement(&derivation, &self.tools.builders.capabilities());
         self.step(&attr, |state| {
             state.wait(derivation.clone(), waiting.clone(), Timestamp::default())
         });
@@ -228,7 +245,7 @@ impl<'a> Work<'a> {
     }
 
     async fn is_built(&mut self, derivation: &Derivation) -> Result<bool, WorkerError> {
-        let mut worker = worker::kept_or_new(&mut self.idle.pop(), &self.tools.nix).await?;
+        let mut worker = self.machine.worker(&mut self.idle.pop()).await?;
         let outputs: Vec<StorePath> = derivation.outputs.values().cloned().collect();
         let valid = worker.valid_paths(&outputs).await?;
         self.idle.push(worker);
@@ -286,11 +303,11 @@ impl<'a> Work<'a> {
         let mut left = Vec::new();
         for attr in attrs {
             let build = self.builds.iter_mut().find(|it| it.attr == attr);
-            let attempts = build.map_or(MOST_ATTEMPTS, |it| {
+            let attempts = build.map_or(u32::MAX, |it| {
                 it.attempts += 1;
                 it.attempts
             });
-            if attempts < MOST_ATTEMPTS {
+            if attempts <= self.retries {
                 events(CheckEvent::Note(format!("{attr}: {what}; trying again")));
                 left.push(attr);
             } else {

@@ -21,11 +21,13 @@ pub(in crate::flow) enum Interrupted {
 impl From<EvalError> for Interrupted {
     fn from(error: EvalError) -> Self {
         Self::Source(match error {
-            EvalError::Flake(failure) | EvalError::Limit(failure) => SourceError::Author(Problem {
-                headline: format!("the flake does not evaluate: {}", failure.headline),
-                detail: failure.trace,
-                place: failure.place,
-            }),
+            EvalError::Flake(failure) | EvalError::Limit(failure) | EvalError::Memory(failure) => {
+                SourceError::Author(Problem {
+                    headline: format!("the flake does not evaluate: {}", failure.headline),
+                    detail: failure.trace,
+                    place: failure.place,
+                })
+            }
             EvalError::Weather(what) => SourceError::Weather { what, retry_after: None },
             EvalError::Cancelled => return Self::Stopped,
             error @ (EvalError::AnotherCommit { .. } | EvalError::Operator(_)) => {

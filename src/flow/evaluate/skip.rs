@@ -18,7 +18,7 @@ impl Evaluate {
     ) -> Result<(), Interrupted> {
         let planned = match plan {
             Ok(plan) => plan.builds,
-            Err(EvalError::Flake(_) | EvalError::Limit(_)) => vec![],
+            Err(EvalError::Flake(_) | EvalError::Limit(_) | EvalError::Memory(_)) => vec![],
             Err(error) => return Err(error.into()),
         };
         let required = planned.into_iter().filter(|it| it.required == Required::Required);

@@ -41,12 +41,12 @@ impl Report {
     /// Leaves those hosts to the gate's table that are not worth a check.
     async fn pass_over(&self, due: &mut RunDue) -> Result<(), StoreError> {
         let store = &self.shared.store;
-        let in_question = |it: &Behind| it.kind == ReportKind::Host && !it.has_check();
+        let in_question = |it: &Behind| it.kind == ReportKind::Host && !it.is_begun();
         if !due.checks.iter().any(in_question) {
             return Ok(());
         }
         let base = store.base_derivations(&due.run).await?;
-        let RunReports { mut shown, .. } = due.reports;
+        let RunReports { begun: mut shown, .. } = due.reports;
         let mut passed = Vec::new();
         let mut kept = Vec::new();
         for row in std::mem::take(&mut due.checks) {
@@ -62,7 +62,7 @@ impl Report {
                 Some(None | Some(None)) => Base::Absent,
                 Some(Some(Some(drv))) => Base::Derivation(drv),
             };
-            let host = Host { build: &build, base, shown: row.was_shown, asked: row.asked };
+            let host = Host { build: &build, base };
             match place(&host, shown, self.settings.checks_limit) {
                 Place::Check => {
                     shown += 1;

@@ -55,7 +55,7 @@ impl Report {
         rows: Vec<Behind>,
     ) -> Result<(), StoreError> {
         let payer = rows.first().cloned();
-        let writings = self.writings(rows).await?;
+        let writings = self.writings(rows, writer.since).await?;
         let Some(payer) = payer else { return Ok(()) };
         let (same, rest): (Vec<_>, Vec<_>) = writings.into_iter().partition(Writing::is_shown);
         let mut outcomes: Vec<Outcome> = Vec::new();
@@ -64,9 +64,9 @@ impl Report {
             outcomes.push((it, Ok(check)));
         }
         let rest = self.look_up(writer, rest, &mut outcomes).await;
-        for it in rest.iter().filter(|it| it.serial > it.row.serial) {
-            self.shared.store.creating(&it.row.report, it.serial).await?;
-        }
+        let new = rest.iter().filter(|it| it.serial > it.row.serial);
+        let new: Vec<_> = new.map(|it| (&it.row.report, it.serial)).collect();
+        self.shared.store.creating(&new).await?;
         for it in rest.iter().filter(|it| it.row.urgency == Urgency::Progress) {
             writer.told_progress(&it.row.run, self.shared.clock.now());
         }

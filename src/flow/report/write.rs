@@ -3,6 +3,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::domain::Timestamp;
 use crate::domain::id::RunId;
 use crate::domain::page::{self, CheckPage, CheckStatus, RunView};
 use crate::flow::report::Report;
@@ -77,7 +78,11 @@ pub(super) fn is_over(status: &str) -> bool {
 
 impl Report {
     /// Everything that these rows have to say; a row whose page there is none of is settled here.
-    pub(super) async fn writings(&self, rows: Vec<Behind>) -> Result<Vec<Writing>, StoreError> {
+    pub(super) async fn writings(
+        &self,
+        rows: Vec<Behind>,
+        since: Timestamp,
+    ) -> Result<Vec<Writing>, StoreError> {
         let store = &self.shared.store;
         // A gate speaks of every host and of the base commit, a host's check of that host alone.
         let mut views: HashMap<RunId, Option<RunView>> = HashMap::new();
@@ -100,7 +105,7 @@ impl Report {
             let view = alone.as_ref().or_else(|| views.get(&row.run).and_then(Option::as_ref));
             let page = view.and_then(|view| self.page(&row, view).map(|page| (view, page)));
             match page {
-                Some((view, page)) => all.push(self.writing(row, view, page)),
+                Some((view, page)) => all.push(Self::writing(row, view, page, since)),
                 None => {
                     store.give_up_report(&row.report, row.revision, "there is no page").await?;
                 }
@@ -125,7 +130,7 @@ impl Report {
         }
     }
 
-    fn writing(&self, row: Behind, view: &RunView, page: CheckPage) -> Writing {
+    fn writing(row: Behind, view: &RunView, page: CheckPage, since: Timestamp) -> Writing {
         let status = status_word(page.status);
         let digest = digest(&format!("{page:?}"));
         let mut serial = row.serial;
@@ -138,14 +143,19 @@ impl Report {
             serial += 1;
             there = None;
         }
-        let is_ours = row.shown_at >= self.shared.started;
+        let is_ours = row.shown_at >= since;
         let annotations = match &there {
             Some(_) if !page.annotations.is_empty() => row.annotations.filter(|_| is_ours),
             Some(_) | None => Some(0),
         };
         let may_exist = there.is_none()
             && !replaced
-            && (row.tries > 0 || view.run.created_at < self.shared.started);
+            && row.is_begun()
+            && (row.tries > 0 || view.run.created_at < since);
+        // Noted before it is made, as every successor is.
+        if there.is_none() && serial == 0 {
+            serial = 1;
+        }
         // GraphQL alone does not tell how many annotations there are: the list does.
         let unnumbered = there.as_ref().is_some_and(|it| it.id.is_none());
         let lookup = if may_exist || (unnumbered && annotations.is_none()) {

@@ -72,6 +72,8 @@ struct Spent {
 /// in the store.
 #[derive(Default)]
 pub(super) struct Writer {
+    /// What was begun before may have been half done.
+    pub(super) since: Timestamp,
     budget: Budget,
     counting: Counting,
     runs: HashMap<RunId, Spent>,

@@ -76,6 +76,10 @@ fn facts(run: &RunView, view: &BuildView, links: &Links) -> Markup {
                 dt { "evaluation" } dd { (duration(cost.elapsed_ms)) ", " (bytes(cost.peak_memory)) }
             }
             @if build.attempts > 0 { dt { "attempts" } dd { (build.attempts) } }
+            @if let (1.., Some(at)) = (view.history.flaky, view.history.flaky_at) {
+                dt { "flaky" }
+                dd { (view.history.flaky) ", failed and then passed, last " (moment(at)) }
+            }
             @for sentence in provenance(&run.run) { dt { "tested" } dd { (clean(&sentence)) } }
             @if build.required == Required::Optional {
                 dt { "gate" } dd { "not required" }
@@ -94,6 +98,13 @@ fn failure(state: &BuildState) -> Markup {
         Some(Ending::EvaluationFailed(failure)) => evaluation(failure),
         Some(Ending::BuildFailed(failure)) => html! {
             p { "The derivation that failed: " code { (failure.derivation) } }
+            @if let Some(before) = &failure.before {
+                p {
+                    "It failed before, " (moment(before.at))
+                    @if let Some(commit) = &before.commit { ", for " (commit.short()) }
+                    ", and was not built again; re-run to try again."
+                }
+            }
         },
         Some(Ending::TimedOut(late)) => html! {
             p { "The limit is " code { (late.setting) } " in the settings of fleetcheck." }

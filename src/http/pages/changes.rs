@@ -1,7 +1,7 @@
 //! What changes on a host: all of it that is kept.
 use maud::{Markup, html};
 
-use crate::domain::insight::{Changes, Insight, Names, Units, headline, reboot, sizes};
+use crate::domain::insight::{Changes, Insight, Names, Units, headline, reboot, sizes, unknown};
 use crate::domain::text::clean;
 
 /// The part of a build's page.
@@ -30,6 +30,7 @@ fn changed(changes: &Changes) -> Markup {
             (list("rebuilt", &changes.rebuilt))
             @if let Some(units) = &changes.units { (unit_lists(units)) }
         }
+        @if let Some(words) = unknown(changes) { p.dim { (words) "." } }
         @if changes.package_count() > 0 {
             ul.rows {
                 @for it in &changes.packages {

@@ -3,6 +3,7 @@
 //! Everything that comes from a repository is escaped by maud; logs by
 //! [`colour`](crate::http::colour).
 pub(super) mod build;
+pub(super) mod builders;
 mod changes;
 pub(super) mod deliveries;
 pub(super) mod home;
@@ -67,7 +68,7 @@ fn page(title: &str, change: Change, main: &Markup) -> Response {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header { a href="/" { "fleetcheck" } }
+                header { a href="/" { "fleetcheck" } " · " a href="/builders" { "builders" } }
                 main data-live=[live] { (main) }
                 script { (PreEscaped(SCRIPT)) }
             }

@@ -118,7 +118,7 @@ fn word(build: &BuildView) -> Markup {
 fn row(view: &RunView, build: &BuildView, links: &Links) -> Markup {
     let path = format!("/builds/{}", build.build.id);
     let mut more = notes(view, build);
-    if let BuildState::Ended { ending: Ending::Built { seconds }, .. } = &build.build.state {
+    if let BuildState::Ended { ending: Ending::Built { seconds, .. }, .. } = &build.build.state {
         let ms = i64::try_from(*seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
         more.push(duration(ms));
     }

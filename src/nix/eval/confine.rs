@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 use crate::domain::id::{CommitSha, StorePath, nix_string};
 use crate::domain::lock::{Access, Input, Lock, Node, Spec};
-use crate::nix::eval::{Answer, EvalError, Evaluator, LONGEST_EXPRESSION, Rights, answer};
+use crate::nix::eval::limited::{Answer, Rights, Share};
+use crate::nix::eval::{EvalError, Evaluator, LONGEST_EXPRESSION, SMALL, answer};
 use crate::nix::flake::{Confined, FlakeRef, Pinned};
 use crate::nix::process::Invocation;
 
@@ -175,7 +176,9 @@ impl Evaluator {
         );
         check_length(&expression)?;
         let args = ["eval", "--json", "--show-trace", "--expr", &expression];
-        let Answer { json, .. } = self.run_with(&args, rights, flake, stop).await?;
+        let may = (rights, Share::OfOne(SMALL));
+        let ended = self.run(&args, may, flake, stop).await;
+        let Answer { json, .. } = ended.map_err(|it| it.error)?;
         answer::parse(&json)
     }
 
@@ -206,7 +209,7 @@ impl Evaluator {
             .collect();
         let nodes = serde_json::to_string(&nodes)
             .map_err(|error| EvalError::Operator(format!("nodes of a lock file: {error}")))?;
-        let newer = self.version().await? >= (2, 14);
+        let newer = self.is_newer((2, 14)).await?;
         // Nix's traces show a line before and after a place: the long one stands apart.
         let expression = format!(
             "({CALL}) {{\n  root = {};\n  newer = {newer};\n  source = hash: \

@@ -16,6 +16,9 @@ pub enum EvalError {
     /// It took more than the settings allow; `limit` names the setting.
     #[error("{}", .0.headline)]
     Limit(EvaluationFailure),
+    /// The same of memory, of which it had only its share when others were beside it.
+    #[error("{}", .0.headline)]
+    Memory(EvaluationFailure),
     /// The reference gave something else; nothing of it is used.
     #[error("commit {wanted} was wanted, {} was found", .found.as_ref().map_or("no commit", CommitSha::as_str))]
     AnotherCommit { wanted: CommitSha, found: Option<CommitSha> },
@@ -55,7 +58,7 @@ impl From<EvalError> for NoAnswer {
     }
 }
 
-const MEMORY: &str = "nix.evaluation_memory";
+const MEMORY: &str = "nix.memory";
 const TIMEOUT: &str = "nix.evaluation_timeout";
 
 impl EvalError {
@@ -65,19 +68,21 @@ impl EvalError {
         Self::Flake(EvaluationFailure { headline, trace, place: None, limit: None })
     }
 
-    fn of_limit(headline: String, setting: &str) -> Self {
-        let trace = headline.clone();
-        let limit = Some(setting.to_owned());
-        Self::Limit(EvaluationFailure { headline, trace, place: None, limit })
-    }
-
+    /// One that may be final only where nothing more is left to give it.
     fn of_memory(limit: u64) -> Self {
-        let text = format!(
-            "evaluation needed more than {}; raise {MEMORY} or make the host smaller",
-            size(limit)
-        );
-        Self::of_limit(text, MEMORY)
+        Self::Memory(of_limit(
+            format!(
+                "evaluation needed more than {}; raise {MEMORY} or make the host smaller",
+                size(limit)
+            ),
+            MEMORY,
+        ))
     }
+}
+
+fn of_limit(headline: String, setting: &str) -> EvaluationFailure {
+    let trace = headline.clone();
+    EvaluationFailure { headline, trace, place: None, limit: Some(setting.to_owned()) }
 }
 
 /// Nix ended and said no.
@@ -93,11 +98,11 @@ pub(super) fn of_finished(finished: &Finished, flake: &Pinned, memory: u64) -> E
     }
     if finished.code.is_none() {
         let text = format!(
-            "evaluation was killed, as the system does when memory runs out; lower {MEMORY} ({}) \
-             or nix.evaluations",
+            "evaluation was killed, as the system does when memory runs out: {MEMORY} ({}) is \
+             more than this machine can spare; lower it",
             size(memory)
         );
-        return EvalError::of_limit(text, MEMORY);
+        return EvalError::Memory(of_limit(text, MEMORY));
     }
     if let Some(confined) = &flake.confined {
         return of_confined(&reason, trace::read(&finished.stderr, flake), confined);
@@ -147,7 +152,7 @@ pub(super) fn of_process(error: ProcessError, memory: u64, timeout: Duration) ->
                 "evaluation did not end within {}; make it smaller or raise {TIMEOUT}",
                 span(timeout)
             );
-            EvalError::of_limit(text, TIMEOUT)
+            EvalError::Limit(of_limit(text, TIMEOUT))
         }
         ProcessError::OutOfMemory { .. } => EvalError::of_memory(memory),
         ProcessError::TooMuchOutput { limit } => EvalError::of_flake(format!(
@@ -279,7 +284,7 @@ mod tests {
         let memory = failed("GC Warning: Out of Memory!\nerror: out of memory\n").to_string();
         assert_eq!(
             memory,
-            "evaluation needed more than 6 GiB; raise nix.evaluation_memory or make the host smaller"
+            "evaluation needed more than 6 GiB; raise nix.memory or make the host smaller"
         );
         let minutes = Duration::from_mins(15);
         let time = of_process(ProcessError::TimedOut { after: minutes }, 1, minutes).to_string();

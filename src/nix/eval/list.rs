@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::{AttrPath, nix_string};
 use crate::domain::policy::AttrPattern;
+use crate::nix::eval::limited::Share;
 use crate::nix::eval::{EvalError, Evaluator, answer, path};
 use crate::nix::flake::Pinned;
 
@@ -331,7 +332,9 @@ impl Lister<'_> {
             }
             apply.push_str(" ]");
             let output = &prefixes[0][0];
-            let answer = self.evaluator.apply(self.flake, output, &apply, self.stop).await;
+            let share = Share::OfOne(self.evaluator.limits.careful());
+            let apply = (output.as_str(), apply.as_str());
+            let answer = self.evaluator.apply(self.flake, apply, share, self.stop).await;
             match answer.map_err(|it| it.error)? {
                 Some(answer) => found.extend(answer::parse::<Vec<Found>>(&answer.json)?),
                 None => return Ok(None),

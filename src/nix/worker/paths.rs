@@ -1,4 +1,5 @@
 //! What the store knows of its paths.
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -31,6 +32,32 @@ impl Worker {
         Ok(info.map_or_else(Vec::new, |it| it.references))
     }
 
+    /// The derivations of the store that need this one, directly or through others, itself
+    /// included; at most about `most`.
+    ///
+    /// # Errors
+    /// When the daemon is gone or says no.
+    pub async fn dependents(
+        &mut self,
+        drv: &DrvPath,
+        most: usize,
+    ) -> Result<HashSet<DrvPath>, WorkerError> {
+        let mut found = HashSet::from([drv.clone()]);
+        let mut left = vec![drv.clone()];
+        while let Some(next) = left.pop().filter(|_| found.len() < most) {
+            let request = Request::default().number(operation::QUERY_REFERRERS).text(next.as_str());
+            for referrer in self.ask(&request, texts).await? {
+                // Sources and outputs refer to derivations only by accident.
+                if let Ok(drv) = referrer.parse::<DrvPath>()
+                    && found.insert(drv.clone())
+                {
+                    left.push(drv);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// What is known of each of these, in their order; `None` for one that is not valid. They are
     /// asked for together and answered one after the other: give some dozens at a time.
     ///
@@ -57,6 +84,31 @@ impl Worker {
         let infos = answers.await.map_err(|_| WorkerError::Silent(PATIENCE))??;
         self.usable = true;
         Ok(infos.into_iter().map(|it| it.map(known)).collect())
+    }
+
+    /// Deletes what nobody holds until so many bytes are freed. Gives how many were.
+    ///
+    /// # Errors
+    /// When the daemon is gone or says no.
+    pub async fn collect_garbage(&mut self, bytes: u64) -> Result<u64, WorkerError> {
+        let (delete_dead, no_paths, ignore_liveness) = (2, 0, 0);
+        let request = Request::default()
+            .number(operation::COLLECT_GARBAGE)
+            .number(delete_dead)
+            .number(no_paths)
+            .number(ignore_liveness)
+            .number(bytes)
+            // Of no meaning any more.
+            .number(0)
+            .number(0)
+            .number(0);
+        self.begin()?;
+        self.connection.send(&request).await?;
+        let worked = self.connection.work(&mut |_| ()).await;
+        self.went_on(worked)?;
+        let freed = self.connection.receive(freed).await?;
+        self.usable = true;
+        Ok(freed)
     }
 
     /// Fetches a path with all that it needs from a cache, if it is not valid; nothing is built.
@@ -128,4 +180,12 @@ fn info(cursor: &mut Cursor<'_>) -> Result<Option<Info>, Unreadable> {
     let (_registered, size, _ultimate) = (cursor.number()?, cursor.number()?, cursor.number()?);
     let (_signatures, _content_address) = (texts(cursor)?, cursor.bytes()?);
     Ok(Some(Info { hash, references, size }))
+}
+
+fn freed(cursor: &mut Cursor<'_>) -> Result<u64, Unreadable> {
+    for _ in 0..cursor.number()? {
+        let _deleted = cursor.bytes()?;
+    }
+    let (bytes, _obsolete) = (cursor.number()?, cursor.number()?);
+    Ok(bytes)
 }

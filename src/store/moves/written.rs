@@ -35,7 +35,7 @@ pub(super) async fn save_build(
         "UPDATE build SET state = $2, since = $3, system = COALESCE($4, system), \
          drv = COALESCE($5, drv), derivation = COALESCE($6, derivation), waiting = $7, held = $8, \
          not_before = $9, attempts = $10, attempt_id = COALESCE($11, attempt_id), ending = $12, \
-         ended_at = $13 WHERE id = $1",
+         ended_at = $13, features = COALESCE($14, features) WHERE id = $1",
     )
     .bind(build.id.as_str())
     .bind(build.state.name())
@@ -50,6 +50,7 @@ pub(super) async fn save_build(
     .bind(attempt)
     .bind(ending)
     .bind(ended_at)
+    .bind(new_derivation.map(|it| rows::features_key(&it.features)))
     .execute(tx)
     .await?;
     Ok(())

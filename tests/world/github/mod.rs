@@ -269,14 +269,24 @@ impl FakeGitHub {
     /// # Panics
     /// When it does not within a minute, with what the GitHub has seen.
     pub async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        self.wait_within(PATIENCE, what, condition).await;
+    }
+
+    /// The same of what may take longer.
+    pub async fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        condition: impl Fn(&Self) -> bool,
+    ) {
         let mut changes = self.world.changes.subscribe();
         let holds = async {
             while !condition(self) {
                 changes.changed().await.unwrap();
             }
         };
-        let held = tokio::time::timeout(PATIENCE, holds).await.is_ok();
-        assert!(held, "waited {} s in vain: {what}\n{}", PATIENCE.as_secs(), self.describe());
+        let held = tokio::time::timeout(patience, holds).await.is_ok();
+        assert!(held, "waited {} s in vain: {what}\n{}", patience.as_secs(), self.describe());
     }
 
     fn describe(&self) -> String {

@@ -169,6 +169,11 @@ impl RepoHandle {
         self.head(branch).unwrap()
     }
 
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.git
+    }
+
     /// The commit of a branch.
     pub fn head(&self, branch: &str) -> Option<String> {
         let name = format!("refs/heads/{branch}");

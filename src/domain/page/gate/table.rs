@@ -66,7 +66,7 @@ pub fn notes(view: &RunView, it: &BuildView) -> Vec<String> {
 /// What took the time: the build, or the evaluation of a host that was not built.
 fn time(it: &BuildView) -> String {
     match it.build.state.ending() {
-        Some(Ending::Built { seconds }) => words::seconds(*seconds),
+        Some(Ending::Built { seconds, .. }) => words::seconds(*seconds),
         Some(Ending::EvaluationFailed(_)) => {
             it.evaluation.map_or_else(String::new, |cost| duration(cost.elapsed_ms))
         }

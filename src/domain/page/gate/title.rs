@@ -82,10 +82,11 @@ fn blocked(view: &RunView) -> Option<String> {
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for it in &view.builds {
         let BuildState::Waiting { for_what, .. } = &it.build.state else { continue };
-        let reason = match for_what {
-            Waiting::Slot => return None,
-            Waiting::NoBuilder { system } => format!("no builder for {system}"),
-            Waiting::NoFeatures { .. } | Waiting::Retry { .. } => words::waiting(for_what, ""),
+        let reason = match (for_what, &it.outlook.held) {
+            (Waiting::Slot | Waiting::Retry { .. }, Some(held)) => held.clone(),
+            (Waiting::Slot, None) => return None,
+            (Waiting::NoBuilder { system }, _) => format!("no builder for {system}"),
+            (Waiting::NoFeatures { .. } | Waiting::Retry { .. }, _) => words::waiting(for_what, ""),
         };
         reasons.entry(reason).or_default().push(host_name(it));
     }

@@ -8,6 +8,7 @@ fn dependency() -> Ending {
         derivation: derivation("python3.13-foo-1.2").path,
         headline: "builder failed with exit code 1".into(),
         log_tail: vec!["running tests".into(), "1 failed".into()],
+        before: None,
     })
 }
 

@@ -106,6 +106,15 @@ It wrote no log.
 }
 
 #[test]
+fn a_cache_that_was_left_out_is_named() {
+    let without = vec!["cache.example.org".to_owned(), "10.0.0.7:8080".to_owned()];
+    let slow = host(&ended("raider", Ending::Built { seconds: 70, without }));
+    let told = "| built without | cache.example.org, 10.0.0.7:8080, which did not answer |";
+    assert!(slow.contains(told), "{slow}");
+    assert!(!host(&built("raider")).contains("built without"));
+}
+
+#[test]
 fn a_host_says_in_its_title_how_it_stands() {
     let retry = Waiting::Retry {
         after: "the download of hello was cut off".into(),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::closure::{Change, PackageChange};
 use crate::domain::insight::tests::changed;
-use crate::domain::insight::{Changes, Insight, Names, Part, PartChange, Units};
+use crate::domain::insight::{Changes, Insight, Names, Part, PartChange, Seen, Units};
 use crate::domain::text::is_unseen;
 
 const TOKEN: &str = "ghs_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
@@ -46,12 +46,13 @@ fn hosts(text: &str) -> Vec<BuildView> {
         headline: text.to_owned(),
         trace: text.to_owned(),
         place: Some(place.clone()),
-        limit: Some("nix.evaluation_memory".into()),
+        limit: Some("nix.memory".into()),
     });
     let failed = Ending::BuildFailed(BuildFailure {
         derivation: derivation.path.clone(),
         headline: text.to_owned(),
         log_tail: lines(),
+        before: None,
     });
     let late = Ending::TimedOut(TimedOut {
         setting: "nix.build_timeout".into(),
@@ -68,7 +69,7 @@ fn hosts(text: &str) -> Vec<BuildView> {
         Ending::Cancelled { by: text.to_owned() },
         Ending::Skipped { by: text.to_owned() },
         Ending::Reused,
-        Ending::Built { seconds: 1 },
+        Ending::Built { seconds: 1, without: vec![] },
     ];
     let mut hosts: Vec<BuildView> = Vec::new();
     // Twice each, so that each is a cause of its own and one that is shared.
@@ -134,6 +135,7 @@ fn insight(text: &str) -> Insight {
             added: names(),
             removed: names(),
         }),
+        seen: Seen::Files,
     })
 }
 

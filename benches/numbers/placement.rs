@@ -1,0 +1,192 @@
+//! Ten thousand builds wait on a hundred builders: what a free slot's look at the queue costs, and
+//! what its decision.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fleetcheck::domain::Timestamp;
+use fleetcheck::domain::build::{Derivation, Required, Waiting};
+use fleetcheck::domain::builder::{Condition, Facts, Speed};
+use fleetcheck::domain::id::{AttrPath, InstallationId, RepositoryId};
+use fleetcheck::domain::incoming::{Repository, Visibility};
+use fleetcheck::domain::plan::Capability;
+use fleetcheck::domain::queue::{Candidate, place, take};
+use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
+use fleetcheck::flow::new_id;
+use fleetcheck::store::builders::{Known, Whose};
+use fleetcheck::store::decide::Decided;
+use fleetcheck::store::intake::{Arrival, NewDelivery};
+use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
+use fleetcheck::store::{Body, Store};
+use tokio::time::Instant;
+
+use crate::{ms, percentile};
+
+const SYSTEMS: [&str; 4] = ["x86_64-linux", "aarch64-linux", "riscv64-linux", "aarch64-darwin"];
+const BUILDERS: usize = 100;
+const SLOTS: u32 = 4;
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+/// Builds of a run.
+const HOSTS: usize = 500;
+/// As many as a slot looks at.
+const WINDOW: i64 = 200;
+const LOOKS: usize = 200;
+const CLAIMS: usize = 50;
+
+/// Each with another number of builds for the builder that looks, and for all others.
+pub(crate) async fn run() {
+    println!(
+        "{BUILDERS} builders of {} systems with {SLOTS} slots each; p50 of {LOOKS} looks",
+        SYSTEMS.len()
+    );
+    println!("waits for it  for others  look ms  builders ms  decision µs  claim ms");
+    for (own, others) in [(500, 0), (500, 9_500), (2_500, 7_500), (10_000, 0)] {
+        measure(own, others).await;
+    }
+}
+
+async fn measure(own: usize, others: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let store =
+        Store::open(&format!("sqlite:{}/fleet.db", directory.path().display())).await.unwrap();
+    know_builders(&store).await;
+    for number in 0..own / HOSTS {
+        add_run(&store, number, SYSTEMS[0]).await;
+    }
+    for number in 0..others / HOSTS {
+        add_run(&store, own / HOSTS + number, SYSTEMS[1 + number % 3]).await;
+    }
+    let able = capability(SYSTEMS[0]);
+    let mut took: [Vec<Duration>; 4] = Default::default();
+    for look in 0..LOOKS {
+        let begun = Instant::now();
+        let offered = store.candidates(&able, NOW.plus(60_000), WINDOW).await.unwrap();
+        took[0].push(begun.elapsed());
+        let begun = Instant::now();
+        let builders = store.builders().await.unwrap();
+        took[1].push(begun.elapsed());
+        let waiting: Vec<Candidate> = offered
+            .into_iter()
+            .map(|it| Candidate {
+                derivation: it.drv,
+                run: it.run,
+                system: it.system,
+                features: it.features,
+                expected_ms: it.expected_ms,
+                built_on: it.built_on,
+                failed_on: it.failed_on,
+            })
+            .collect();
+        let begun = Instant::now();
+        let share = place::share(waiting, "builder0", &builders, |_| true);
+        let taken = take(&share.kept, SLOTS as usize);
+        took[2].push(begun.elapsed());
+        if look < CLAIMS {
+            let wanted: Vec<_> = taken.into_iter().map(|drv| (drv, new_id())).collect();
+            let begun = Instant::now();
+            let claimed = store.claim_attempts(&wanted, "builder0", "the bench", NOW, 60_000).await;
+            took[3].push(begun.elapsed());
+            assert_eq!(claimed.unwrap().0.len(), wanted.len());
+        }
+    }
+    let [look, builders, decision, claim] = took.map(|mut it| {
+        it.sort_unstable();
+        ms(percentile(&it, 0.5))
+    });
+    println!(
+        "{own:12}  {others:10}  {look:7.2}  {builders:11.2}  {:11.1}  {claim:8.2}",
+        decision * 1000.0
+    );
+}
+
+fn capability(system: &str) -> Capability {
+    Capability { systems: vec![system.to_owned()], features: vec![], mandatory: vec![] }
+}
+
+async fn know_builders(store: &Store) {
+    let known: Vec<Known> = (0..BUILDERS)
+        .map(|at| Known {
+            name: format!("builder{at}"),
+            capability: capability(SYSTEMS[at % SYSTEMS.len()]),
+            slots: SLOTS,
+            speed: Speed::default(),
+            machine: Whose::Shared,
+        })
+        .collect();
+    store.know_builders(&known, NOW).await.unwrap();
+    for it in known {
+        let facts = Facts::default();
+        store.builder_looked(&it.name, &Condition::Ready, Some(&facts), NOW).await.unwrap();
+    }
+}
+
+#[expect(clippy::cast_possible_wrap, reason = "small numbers")]
+async fn add_run(store: &Store, number: usize, system: &str) {
+    let now = NOW.plus(number as i64);
+    let repository = Repository {
+        id: RepositoryId(42),
+        node_id: None,
+        owner: "acme".parse().unwrap(),
+        name: "fleet".parse().unwrap(),
+        default_branch: "main".parse().unwrap(),
+        visibility: Visibility::Private,
+        installation: InstallationId(7),
+    };
+    let run = Run {
+        id: new_id(),
+        repository: repository.id,
+        sha: format!("{:040x}", number + 1).parse().unwrap(),
+        reason: Reason::PullRequest(number as i64),
+        base: None,
+        occurred_at: now,
+        created_at: now,
+        problem: None,
+        waits: None,
+        trust: Trust::Trusted,
+        approval: Approval::NotNeeded,
+        base_branch: None,
+        merge: None,
+        skip: Skip::Heeded,
+        note: None,
+        state: RunState::Requested,
+    };
+    let delivery = NewDelivery {
+        guid: new_id(),
+        event: "pull_request".to_owned(),
+        action: None,
+        repository: Some(repository.id),
+        installation: Some(repository.installation),
+        received_at: now,
+        standing: Arrival::Received { body_sha256: format!("{number:064x}") },
+        body: Body::pack(b"{}").unwrap(),
+    };
+    let guid = delivery.guid.clone();
+    store.accept(vec![delivery]).await.unwrap();
+    let _ = store
+        .decide(&guid, Decided::Start { repository, run, supersede: vec![] }, now)
+        .await
+        .unwrap();
+    let (claim, _) = store.claim_run("the bench", now, 60_000).await.unwrap().unwrap();
+    let listed = (0..HOSTS).map(|n| {
+        let attr = AttrPath::host(&format!("host{n}"));
+        NewBuild { id: new_id(), label: attr.label().ok(), attr, required: Required::Required }
+    });
+    let (builds, _) = store.list_builds(&claim, listed.collect(), now).await.unwrap();
+    let outcomes = builds.into_iter().enumerate().map(|(n, build)| EvaluationOutcome {
+        build: build.id,
+        outcome: Outcome::Wait(derivation(&format!("{number}-{n}"), system), Waiting::Slot),
+        took: None,
+        warnings: vec![],
+    });
+    let _ = store.evaluated(&claim, outcomes.collect(), now).await.unwrap();
+    let _ = store.finish_evaluation(&claim, now).await.unwrap();
+}
+
+fn derivation(name: &str, system: &str) -> Derivation {
+    let path = |end: &str| format!("/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-{name}{end}");
+    Derivation {
+        path: path(".drv").parse().unwrap(),
+        outputs: BTreeMap::from([("out".to_owned(), path("").parse().unwrap())]),
+        system: system.to_owned(),
+        features: vec![],
+    }
+}

@@ -1,0 +1,171 @@
+//! Where a build's derivation is: in the Nix store of the instance that evaluated it, which alone
+//! gives it to builders. When that instance is gone, or has no builder for it while another has,
+//! the build is evaluated again elsewhere.
+use std::collections::BTreeMap;
+
+use sqlx::AnyConnection;
+use sqlx::Row;
+
+use crate::domain::Timestamp;
+use crate::domain::build::{Build, BuildState};
+use crate::domain::builder::Condition;
+use crate::domain::id::RunId;
+use crate::domain::plan::Capability;
+use crate::domain::run::RunState;
+use crate::store::Store;
+use crate::store::error::Result;
+use crate::store::leases::{alive_since, is_alive};
+use crate::store::moves::{Ledger, Moved, RunStep, run_by_id};
+use crate::store::rows::{self, build_columns};
+
+/// What this instance took over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct TakenOver {
+    /// They are evaluated again.
+    pub runs: Vec<RunId>,
+    pub moved: Moved,
+}
+
+/// Builds that wait with an instance that is gone, or with none; of a run that is being evaluated
+/// none: that ends first.
+const GONE: &str = concat!(
+    "SELECT ",
+    build_columns!(),
+    " FROM build b JOIN run r ON r.id = b.run_id \
+     WHERE b.state = 'waiting' AND (b.home < $1 OR b.home > $1) \
+     AND (r.state <> 'evaluating' OR r.claimed_by IS NULL) AND NOT ",
+    is_alive!("b.home", "$2"),
+    " ORDER BY b.run_id LIMIT 1000"
+);
+
+/// Builds for which the instance that evaluated them has no builder, and that is there.
+const HELD: &str = concat!(
+    "SELECT ",
+    build_columns!(),
+    " FROM build b JOIN run r ON r.id = b.run_id \
+     WHERE b.state = 'waiting' AND b.held = 1 AND b.home <> $1 \
+     AND (r.state <> 'evaluating' OR r.claimed_by IS NULL) AND ",
+    is_alive!("b.home", "$2")
+);
+
+impl Store {
+    /// At the start: what an older version evaluated is where this instance is.
+    pub async fn adopt(&self) -> Result<()> {
+        sqlx::query("UPDATE build SET home = $1 WHERE state = 'waiting' AND home = ''")
+            .bind(&*self.owner)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes over what waits in vain elsewhere: everything of instances that are gone, and of
+    /// others what they have no builder for and these can take.
+    pub async fn take_over(&self, able: &[Capability], now: Timestamp) -> Result<TakenOver> {
+        // A run that waits for an instance alone waits for any when that is gone.
+        sqlx::query(concat!(
+            "UPDATE run SET home = '' WHERE state <> 'ended' AND home <> '' AND home <> $1 AND NOT ",
+            is_alive!("run.home", "$2")
+        ))
+        .bind(&*self.owner)
+        .bind(alive_since(now))
+        .execute(&self.writer)
+        .await?;
+        if self.elsewhere(able, now).await?.is_empty() {
+            return Ok(TakenOver::default());
+        }
+        let mut tx = self.write().await?;
+        let mut ledger = Ledger::new(now);
+        // Read anew: another instance may have been quicker.
+        let builds = builds_elsewhere(&mut tx, (&self.owner, able), now).await?;
+        let mut runs: BTreeMap<RunId, &str> = BTreeMap::new();
+        for (build, home) in builds {
+            let entry = runs.entry(build.run.clone()).or_default();
+            // Only this instance is known to have a builder for it.
+            if home == Home::Alive {
+                *entry = &self.owner;
+            }
+            ledger.relist(&mut tx, build).await?;
+        }
+        for (id, home) in &runs {
+            sqlx::query("UPDATE run SET home = $2, claimed_until = 0 WHERE id = $1")
+                .bind(id.as_str())
+                .bind(*home)
+                .execute(&mut *tx)
+                .await?;
+            let run = run_by_id(&mut tx, id).await?;
+            match run.state {
+                // It is evaluated anyhow.
+                RunState::Requested | RunState::Evaluating { .. } => {}
+                RunState::AwaitingApproval | RunState::Building { .. } | RunState::Ended { .. } => {
+                    ledger.run(&mut tx, run, RunStep::Elsewhere).await?;
+                }
+            }
+        }
+        let moved = ledger.close(&mut tx).await?;
+        tx.commit().await?;
+        Ok(TakenOver { runs: runs.into_keys().collect(), moved })
+    }
+
+    async fn elsewhere(&self, able: &[Capability], now: Timestamp) -> Result<Vec<(Build, Home)>> {
+        let mut tx = self.read().await?;
+        builds_elsewhere(&mut tx, (&self.owner, able), now).await
+    }
+
+    /// Builders whose instances are all gone take no work, and say so.
+    pub async fn miss_builders(&self, now: Timestamp) -> Result<()> {
+        let gone = Condition::Unreachable {
+            why: "no fleetcheck that has it in its settings runs".to_owned(),
+        };
+        let mut tx = self.read().await?;
+        let found = sqlx::query(concat!(
+            "SELECT b.name AS name FROM builder b WHERE b.condition <> $2 AND NOT EXISTS \
+             (SELECT 1 FROM sight s WHERE s.builder = b.name AND (s.owner = $3 OR ",
+            is_alive!("s.owner", "$1"),
+            "))"
+        ))
+        .bind(alive_since(now))
+        .bind(rows::to_json(&gone)?)
+        .bind(&*self.owner)
+        .fetch_all(&mut *tx)
+        .await?;
+        drop(tx);
+        for row in &found {
+            sqlx::query("UPDATE builder SET condition = $2, since = $3 WHERE name = $1")
+                .bind(row.try_get::<&str, _>("name")?)
+                .bind(rows::to_json(&gone)?)
+                .bind(now.0)
+                .execute(&self.writer)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the instance that evaluated a build is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    Alive,
+    Gone,
+}
+
+async fn builds_elsewhere(
+    tx: &mut AnyConnection,
+    (owner, able): (&str, &[Capability]),
+    now: Timestamp,
+) -> Result<Vec<(Build, Home)>> {
+    let mut builds = Vec::new();
+    for (text, home) in [(GONE, Home::Gone), (HELD, Home::Alive)] {
+        let found =
+            sqlx::query(text).bind(owner).bind(alive_since(now)).fetch_all(&mut *tx).await?;
+        for row in &found {
+            let build = rows::build(row)?;
+            let BuildState::Waiting { derivation, .. } = &build.state else { continue };
+            let fits = able.iter().any(|it| it.fits(&derivation.system, &derivation.features));
+            if home == Home::Gone || fits {
+                builds.push((build, home));
+            }
+        }
+    }
+    Ok(builds)
+}
