@@ -6,11 +6,15 @@
 # It installs what is missing, builds, starts the stand-in and `fleetcheck serve` in a temporary
 # folder, and prints the checks as GitHub would show them, as they change:
 #
-#   a push: one host does not evaluate, one does not build, one waits for a builder of another system
+#   a push: one host does not evaluate, one does not build, one waits for a builder of another
+#   system, which is not there
 #   "Re-run" on the host that does not build: another attempt, and nothing else moves
 #   a pull request that mends the two, and its merge
 #   a fork's pull request: parked until a person with write access presses "Approve and build";
 #   then what it changes on a host
+#   the builder is switched on, a Nix store of its own behind an sshd on loopback: what waited for it
+#   is built there and turns green. Without sshd and namespaces for it, which a user without root may
+#   lack, it is said what is missing, and that host goes on waiting
 #
 # At the end the pages stay up until Ctrl-C.
 #
@@ -90,7 +94,7 @@ programs=$target/debug
 # --- a world of its own -----------------------------------------------------------------------
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/fleetcheck-demo.XXXXXX")
-mkdir -p "$work"/{store,var,log,etc,home,tmp,state,github}
+mkdir -p "$work"/{store,var,log,etc,home,tmp,state,github,basestar}
 # A Nix store in the temporary folder: no /nix, no daemon, no root (see nix.conf(5)).
 unset NIX_REMOTE NIX_PATH NIX_USER_CONF_FILES
 export NIX_STORE_DIR=$work/store NIX_STATE_DIR=$work/var NIX_LOG_DIR=$work/log NIX_CONF_DIR=$work/etc
@@ -176,11 +180,85 @@ evaluation_memory = "2 GiB"
 name = "local"
 systems = ["$here"]
 slots = 2
+
+$([[ -n $lacking ]] || cat <<BUILDER
+[[builder]]
+name = "basestar"
+store = "ssh-ng://basestar"
+ssh_options = ["-F", "$work/basestar/ssh_config"]
+systems = ["$elsewhere"]
+slots = 1
+BUILDER
+)
 TOML
   "$programs/fleetcheck" serve --config "$work/fleetcheck.toml" >"$work/fleetcheck.log" 2>&1 &
   fleetcheck=$!
   children+=("$fleetcheck")
   wait_for 30 get "http://127.0.0.1:$port/readyz" || die "fleetcheck did not become ready."
+}
+
+# --- a builder --------------------------------------------------------------------------------
+
+# What its sshd and fleetcheck's ssh need, before it is switched on: keys, and where it will listen.
+# Everything it is told to do runs where `$work` shows basestar's own store and nix.conf: under
+# fleetcheck's paths, as Nix wants it, and with none of its contents.
+make_builder() {
+  local own=$work/basestar
+  mkdir -p "$own"/{store,var,log,etc,tmp}
+  printf '%s\n' "$NIX_CONFIG" "system = $elsewhere" >"$own/etc/nix.conf"
+  ssh-keygen -q -t ed25519 -N '' -C basestar -f "$own/host_key"
+  ssh-keygen -q -t ed25519 -N '' -C fleetcheck -f "$own/key"
+  builder_port=$(free_port)
+  printf '#!/bin/sh\nexec %s %q\n' "${unshare[*]}" "$own/inside" >"$own/enter"
+  cat >"$own/inside" <<SH
+#!/bin/sh
+set -e
+for folder in store var log etc tmp; do mount --bind "$own/\$folder" "$work/\$folder"; done
+export NIX_STORE_DIR=$NIX_STORE_DIR NIX_STATE_DIR=$NIX_STATE_DIR NIX_LOG_DIR=$NIX_LOG_DIR
+export NIX_CONF_DIR=$NIX_CONF_DIR HOME=$HOME TMPDIR=$TMPDIR PATH=$(dirname "$nix"):\$PATH
+exec sh -c "\$SSH_ORIGINAL_COMMAND"
+SH
+  chmod +x "$own/enter" "$own/inside"
+  cat >"$own/sshd_config" <<SSHD
+ListenAddress 127.0.0.1:$builder_port
+HostKey $own/host_key
+AuthorizedKeysFile $own/key.pub
+ForceCommand $own/enter
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+SSHD
+  printf '[127.0.0.1]:%s %s\n' "$builder_port" "$(cut -d' ' -f1,2 "$own/host_key.pub")" >"$own/known_hosts"
+  cat >"$own/ssh_config" <<SSH
+Host basestar
+  HostName 127.0.0.1
+  Port $builder_port
+  User $(id -un)
+  IdentityFile $own/key
+  IdentitiesOnly yes
+  UserKnownHostsFile $own/known_hosts
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+SSH
+}
+
+# What a second store needs here, and whether it is to be had.
+unshare=(unshare --mount)
+[[ $EUID -eq 0 ]] || unshare+=(--user --map-root-user)
+lacking=
+if ! find_sshd; then
+  lacking="sshd (Debian: apt-get install openssh-server)"
+elif ! "${unshare[@]}" true 2>/dev/null; then
+  lacking="namespaces (Docker: --cap-add SYS_ADMIN; sysctl kernel.unprivileged_userns_clone=1)"
+fi
+
+switch_on_builder() {
+  # It must be called by its whole path: it starts itself anew for every connection.
+  mkdir -p /run/sshd 2>/dev/null || true # privilege separation, where root runs it
+  "$(command -v sshd)" -D -e -f "$work/basestar/sshd_config" >"$work/basestar/sshd.log" 2>&1 &
+  children+=($!)
 }
 
 # --- the checks, as GitHub shows them ---------------------------------------------------------
@@ -300,6 +378,13 @@ grep_changes() { what_changes "$1" 'fleet / galactica' | grep -q 'ftl-drive'; }
 
 port=$(free_port)
 make_fleet
+if [[ -n $lacking ]]; then
+  # As root, and in CI, nothing is left out.
+  if $once && [[ $EUID -eq 0 ]]; then die "the demo's second builder needs $lacking."; fi
+  say "without its second builder, which needs $lacking: pegasus will wait"
+else
+  make_builder
+fi
 start_github
 start_fleetcheck
 pages=http://127.0.0.1:$port/
@@ -356,6 +441,19 @@ wait_for "$patience" grep_changes "$sha" ||
   die "fleet / galactica does not say what changes:" "$(what_changes "$sha" 'fleet / galactica')"
 printf '\n        fleet / galactica says:\n\n'
 what_changes "$sha" 'fleet / galactica' | sed 's/^/        /'
+
+if [[ -z $lacking ]]; then
+  switch_on_builder
+  printf '\nswitched on basestar, the builder for %s that pegasus waits for\n\n' "$elsewhere"
+  follow "$sha" "fleet	success
+fleet / galactica	success
+fleet / orion	success
+fleet / pegasus	success
+fleet / raider	success
+fleet / viper	success" || die "basestar's sshd said:" "$(tail -n 20 "$work/basestar/sshd.log")"
+  [[ -n $(find "$work/basestar/store" -maxdepth 1 -name '*pegasus*' -not -name '*.drv') ]] ||
+    die "pegasus was not built in basestar's store:" "$(ls "$work/basestar/store")"
+fi
 
 printf '\nThe checks are as they should be.\n'
 if ! $once; then

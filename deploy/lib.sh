@@ -31,6 +31,22 @@ apt_install() {
   rm -f "$log"
 }
 
+# without_services COMMAND…: what it installs has its programs here, and no daemon that runs, now or
+# after the next start of this machine.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    # shellcheck disable=SC2064  # its name, as it is now
+    trap "rm -f $policy" EXIT
+  fi
+  local had_sshd=false
+  [[ -x /usr/sbin/sshd ]] && had_sshd=true
+  "$@"
+  if ! $had_sshd && have systemctl; then systemctl --quiet disable ssh.service || true; fi
+}
+
 # unpack_packages PACKAGE…: without root, Debian's packages and what they need besides what is
 # installed, into a folder of the user's own; their programs are then in its `bin`.
 unpack_packages() {
@@ -96,6 +112,16 @@ need() {
   for program in "${missing[@]}"; do
     have "$program" || die "$program is still missing after installing it."
   done
+}
+
+# find_sshd: OpenSSH's server and client are here, installed where that may be done. Debian keeps
+# the server off the PATH of most.
+find_sshd() {
+  PATH=$PATH:/usr/sbin:/sbin
+  if have sshd && have ssh && have ssh-keygen; then return; fi
+  if ! is_debian_like || [[ $EUID -ne 0 ]]; then return 1; fi
+  # In a shell of its own, since it sets a trap.
+  (without_services apt_install openssh-server openssh-client)
 }
 
 # need_rust: cargo and a C compiler; the bundled SQLite and the TLS library are C.
