@@ -18,6 +18,7 @@
 //!   are renamed, leave and come back.
 //! - [`looks`]: what those looks found.
 //! - [`reports`]: what GitHub shows compared with what is known; `bump`: how soon it must;
+//!   `renew`: in a check run of its own;
 //!   [`worth`]: how much of a run it is shown.
 //! - [`sweep`]: lost claims, old rows, numbers, garbage collector roots.
 //! - [`views`]: what pages and checks are made of.
@@ -57,6 +58,7 @@ mod plans;
 pub mod queue;
 pub mod reactions;
 pub mod recover;
+mod renew;
 pub mod reports;
 mod repositories;
 mod rows;

@@ -14,6 +14,7 @@ use crate::store::base;
 use crate::store::bump;
 use crate::store::error::Result;
 use crate::store::moves::{BuildStep, Event, Ledger, RunStep, builds_of, run_by_id};
+use crate::store::renew;
 use crate::store::rows;
 
 impl Store {
@@ -151,7 +152,7 @@ async fn again(tx: &mut AnyConnection, ledger: &mut Ledger, again: Again) -> Res
     let builds = builds_of(tx, &id).await?;
     let is_whole = builds.iter().all(|it| wanted.contains(&it.id));
     for build in builds.into_iter().filter(|it| wanted.contains(&it.id)) {
-        bump::renew_host(tx, &build.id).await?;
+        renew::host(tx, &build.id).await?;
         ledger.again(tx, build, rebuild).await?;
     }
     if is_whole && run.merge.is_some() {
@@ -160,7 +161,7 @@ async fn again(tx: &mut AnyConnection, ledger: &mut Ledger, again: Again) -> Res
     // An evaluation under way ends: it does not know of the builds that were listed anew.
     ledger.note(Event::RunEnded);
     ledger.run(tx, run, RunStep::Again).await?;
-    bump::renew_gate(tx, &id).await?;
+    renew::gate(tx, &id).await?;
     sqlx::query(
         "UPDATE run SET claimed_until = 0, problem = NULL, note = NULL, \
          suite_at = CASE WHEN suite_at < $2 THEN $2 ELSE suite_at END WHERE id = $1",
@@ -196,7 +197,7 @@ pub(super) async fn rejudge(
     let run = run_by_id(tx, id).await?;
     if run.merge.is_some() {
         for build in builds_of(tx, id).await?.into_iter().filter(|it| !is_open(it)) {
-            bump::renew_host(tx, &build.id).await?;
+            renew::host(tx, &build.id).await?;
             ledger.again(tx, build, Rebuild::IfMissing).await?;
         }
         forget_merge(tx, id).await?;
@@ -224,7 +225,7 @@ async fn approve(
 ) -> Result<()> {
     let run = run_by_id(tx, id).await?;
     ledger.run(tx, run, RunStep::Approve).await?;
-    bump::renew_gate(tx, id).await?;
+    renew::gate(tx, id).await?;
     sqlx::query("UPDATE run SET approval = 'given', approved_by = $2, note = NULL WHERE id = $1")
         .bind(id.as_str())
         .bind(by.as_str())

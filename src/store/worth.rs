@@ -5,8 +5,8 @@ use sqlx::Row;
 
 use crate::domain::id::{AttrPath, RunId};
 use crate::store::Store;
-use crate::store::bump::begun;
 use crate::store::error::Result;
+use crate::store::renew::begun;
 use crate::store::reports::ending_shown;
 use crate::store::rows;
 
