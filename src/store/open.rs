@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Connection as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::build::Patience;
@@ -20,13 +20,16 @@ const APPLICATION_ID: i64 = 0x666c_6565;
 /// [`Store::keep`] alone, so that no writer waits for one.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; \
-     PRAGMA temp_store = MEMORY";
+     PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY";
 
 /// Between two checkpoints, when something was written. A commit may wait while the disk takes what
 /// a checkpoint has written: often and little keeps that to a few milliseconds.
 const CHECKPOINTS: Duration = Duration::from_millis(100);
-/// A log of this size is emptied, although writers wait for that.
-const HUGE_LOG: u64 = 64 << 20;
+/// A log of so many pages (16 MiB) is written from its beginning again when no reader is in the way
+/// for long: writers wait for that, but to write where a file was written before costs half as much.
+const LONG_LOG: i64 = 4096;
+/// And one of 64 MiB whoever is in the way.
+const HUGE_LOG: i64 = 4 * LONG_LOG;
 
 impl Store {
     /// Opens `sqlite:PATH` (made when it does not exist, with its folder) or `postgres://…`, and
@@ -68,19 +71,26 @@ impl Store {
                 continue;
             }
             taken = Some(state);
-            if let Err(error) = checkpoint(checkpointer, found.len() >= HUGE_LOG).await {
+            if let Err(error) = checkpoint(checkpointer).await {
                 tracing::warn!(%error, "the store's log could not be taken into its file; it will be tried again");
             }
         }
     }
 }
 
-/// Takes the log into the file beside the writer. Under steady load a log never becomes empty by
-/// that: when `empty`, writers then wait for the little that came in the meantime.
-async fn checkpoint(pool: &AnyPool, empty: bool) -> std::result::Result<(), sqlx::Error> {
-    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(pool).await?;
-    if empty {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool).await?;
+/// Takes the log into the file beside the writer. Under steady load it never comes to the log's end
+/// by that: of a long log writers wait for the little that came in the meantime.
+async fn checkpoint(pool: &AnyPool) -> std::result::Result<(), sqlx::Error> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(pool).await?;
+    let pages: i64 = row.try_get("log")?;
+    if pages >= LONG_LOG {
+        let patience = match pages {
+            HUGE_LOG.. => "PRAGMA busy_timeout = 5000",
+            _ => "PRAGMA busy_timeout = 10",
+        };
+        let mut connection = pool.acquire().await?;
+        sqlx::query(patience).execute(&mut *connection).await?;
+        sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -314,4 +324,38 @@ async fn migrate(pool: &AnyPool, place: &str) -> Result<()> {
         }
         other => StoreError::corrupt(other),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_log_is_written_from_its_beginning_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/fleet.db", directory.path().display());
+        let store = Store::open(&url).await.unwrap();
+        let Database::Sqlite { checkpointer, log } = &store.database else { unreachable!() };
+        let length = || std::fs::metadata(log).unwrap().len();
+        let write = async |megabytes: usize| {
+            for _ in 0..megabytes {
+                let text = "INSERT INTO meta VALUES (hex(randomblob(16)), hex(randomblob(524288)))";
+                sqlx::query(text).execute(&store.writer).await.unwrap();
+            }
+        };
+        // A reader that stays keeps the log as it is, and nobody waits long for it.
+        let mut reader = store.read().await.unwrap();
+        sqlx::query("SELECT COUNT(*) FROM meta").execute(&mut *reader).await.unwrap();
+        write(20).await;
+        checkpoint(checkpointer).await.unwrap();
+        let long = length();
+        assert!(long > 20 << 20, "{long}");
+        write(1).await;
+        assert!(length() > long);
+        reader.rollback().await.unwrap();
+        checkpoint(checkpointer).await.unwrap();
+        let long = length();
+        write(10).await;
+        assert_eq!(length(), long);
+    }
 }
