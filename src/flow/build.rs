@@ -177,7 +177,9 @@ impl Slot {
         };
         if let Err(words) = self.bring(claims, &mut worker, stop).await {
             *kept = Some(worker);
-            return weather(format!("the derivation could not be copied to {name}: {words}"));
+            tracing::warn!(builder = %name, "derivations could not be copied to {name}: {words}");
+            let outline = Machine::outline(&words);
+            return weather(format!("the derivation could not be copied to {name}{outline}"));
         }
         let mut wanted = Vec::with_capacity(claims.len());
         for claim in claims {
@@ -262,7 +264,8 @@ impl Slot {
         let mut home = self.home.lock().await;
         if let Err(words) = self.machine.take_back(&outputs, &mut home, stop).await {
             let name = &self.builder.name;
-            let what = format!("what was built could not be copied from {name}: {words}");
+            tracing::warn!(builder = %name, "what was built could not be copied from {name}: {words}");
+            let what = format!("what was built could not be copied from {name}");
             for (_, attempted) in results.iter_mut().filter(|(_, it)| is_good(it)) {
                 *attempted = Attempted::Weather(what.clone());
             }

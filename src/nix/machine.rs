@@ -25,6 +25,7 @@ use crate::nix::machine::ssh::{
     daemon_there, known_hosts, last_words, shell_there, ssh_arguments, ssh_env,
 };
 use crate::nix::process::{self, Finished, Invocation, Limits};
+use crate::nix::reason;
 use crate::nix::redact::clean_text;
 use crate::nix::worker::{self, Worker, WorkerError};
 
@@ -247,6 +248,13 @@ impl Machine {
             return last_words(words.as_bytes());
         }
         clean_text(error.to_string())
+    }
+
+    /// What everyone may know of the words of a copy that failed: `: no space is left there`, or
+    /// nothing.
+    #[must_use]
+    pub fn outline(words: &str) -> String {
+        reason::outline_of_copy(words).map(|it| format!(": {it}")).unwrap_or_default()
     }
 
     async fn ask(&self, now: Timestamp, stop: &CancellationToken) -> Result<Facts, String> {

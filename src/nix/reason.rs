@@ -6,7 +6,7 @@ mod download;
 mod table;
 
 use crate::domain::id::DrvPath;
-use crate::nix::reason::table::Remark;
+use crate::nix::reason::table::{Remark, Row};
 use crate::nix::status::BuildResult;
 use crate::nix::status::Status;
 
@@ -46,6 +46,15 @@ pub(crate) fn outline_of_connection(words: &str) -> &'static str {
     match table::connection(words).name {
         "unreachable" => "the machine could not be reached",
         _ => "the connection to nix-daemon was lost",
+    }
+}
+
+/// Why nothing could be copied to or from another machine, as far as everyone may know.
+pub(crate) fn outline_of_copy(words: &str) -> Option<&'static str> {
+    match (table::row(None, words, None), table::connection(words)) {
+        (Some(Row { name: "disk-full", .. }), _) => Some("no space is left there"),
+        (_, Row { name: "unreachable", .. }) => Some("the machine could not be reached"),
+        (Some(_) | None, _) => None,
     }
 }
 

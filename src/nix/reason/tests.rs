@@ -179,3 +179,19 @@ fn what_happens_to_another_machine_is_nobodys_fault() {
     }
     assert!(seen > 20, "{seen} files");
 }
+
+#[test]
+fn of_a_copy_that_failed_no_address_and_no_key_is_told() {
+    for (case, told) in [
+        ("cut-copy", Some("the machine could not be reached")),
+        ("refused-copy", Some("the machine could not be reached")),
+        ("disk-full-copy", Some("no space is left there")),
+        ("host-key-copy", None),
+    ] {
+        for nix in ["2.34", "2.8"] {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/weather-over-ssh");
+            let words = std::fs::read_to_string(format!("{folder}/{case}.nix-{nix}.txt")).unwrap();
+            assert_eq!(outline_of_copy(&words), told, "{case} {nix}");
+        }
+    }
+}
