@@ -42,6 +42,7 @@ impl Parts {
         let ms = |it: Duration| i64::try_from(it.as_millis()).unwrap_or(i64::MAX);
         let owner = own::name(directory, random)?;
         let store = Store::open(config.store.url.reveal()).await?.owned_by(&owner);
+        let store = store.reached_at(config.http.instance_url.as_deref().unwrap_or_default());
         let store = store.with_patience(Patience {
             retries: config.nix.retries,
             failure_memory_ms: ms(config.nix.failure_memory),

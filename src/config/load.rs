@@ -122,8 +122,10 @@ fn read_http(reader: &mut Reader<'_>) -> Option<Http> {
     let listen = section.or("listen", ([127, 0, 0, 1], 8080).into(), value::address);
     let public_url =
         section.required("public_url", "\"https://fleet.example.org\"", value::public_url);
+    let instance_url =
+        section.or("instance_url", None, |given| value::instance_url(given).map(Some));
     section.finish();
-    Some(Http { listen: listen?, public_url: public_url? })
+    Some(Http { listen: listen?, public_url: public_url?, instance_url: instance_url? })
 }
 
 fn read_github(reader: &mut Reader<'_>) -> Option<(Github, SecretFiles)> {

@@ -69,6 +69,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Where GitHub and people reach us, without a slash at the end.
     pub public_url: String,
+    /// Where other instances on the same store reach this one, without a slash at the end.
+    pub instance_url: Option<String>,
 }
 
 /// `[github]`.

@@ -9,7 +9,7 @@ use crate::config::value::{Given, Wrong, describe};
 
 /// Every section and its keys: for suggestions, and for sections that a command does not need.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    ("http", &["listen", "public_url"]),
+    ("http", &["listen", "public_url", "instance_url"]),
     (
         "github",
         &[

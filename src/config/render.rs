@@ -15,6 +15,9 @@ impl Loaded {
         page.section("http");
         page.line("listen", &quote(&http.listen.to_string()));
         page.line("public_url", &quote(&http.public_url));
+        if let Some(url) = &http.instance_url {
+            page.line("instance_url", &quote(url));
+        }
         page.section("github");
         page.line("app_id", &github.app_id.to_string());
         match self.private_key_files.as_slice() {

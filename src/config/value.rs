@@ -261,6 +261,11 @@ pub(super) fn public_url(given: &Given<'_>) -> Result<String, Wrong> {
     url(given, "https://fleet.example.org").map(|url| trimmed(&url))
 }
 
+/// Where one instance asks another, in a network of their own.
+pub(super) fn instance_url(given: &Given<'_>) -> Result<String, Wrong> {
+    url(given, "http://10.0.0.2:8080").map(|url| trimmed(&url))
+}
+
 /// An address that tokens are sent to: encrypted, or not leaving this machine.
 pub(super) fn private_url(given: &Given<'_>, example: &str) -> Result<String, Wrong> {
     let url = url(given, example)?;

@@ -34,7 +34,7 @@ pub use insight::{change, changes, insight};
 pub use line::RunLine;
 pub use outlook::{Counts, Outlook, Turn};
 pub use provenance::provenance;
-pub use words::{bytes, clock, duration, host_name, remark, result, waiting};
+pub use words::{at, bytes, clock, duration, host_name, remark, result, waiting};
 
 /// A run with everything that its pages show.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Waiting builds × a free slot → an attempt → an ending.
 mod claim;
+mod track;
 
 use std::sync::Arc;
 
@@ -9,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::build::{Attempted, Ending, Rebuild, Waiting};
 use crate::domain::builder::Condition;
 use crate::domain::id::{AttemptId, BuildId, DrvPath, StorePath};
-use crate::domain::page::Counts;
 use crate::domain::plan::{self, Capability};
 use crate::domain::queue::{self, Candidate, place};
 use crate::domain::verdict;
 use crate::flow::build::claim::{Claimed, Looks, candidate};
+use crate::flow::build::track::Track;
 use crate::flow::evaluate::LEASE;
 use crate::flow::look;
 use crate::flow::shared::Shared;
@@ -192,9 +193,12 @@ impl Slot {
             }
         }
         let only = (claims.len() == 1).then(|| claims[0].attempt().clone());
+        let mut track = Track::default();
         let mut observe = |progress: Progress<'_>| {
-            if let (Progress::Counts { done, expected, .. }, Some(attempt)) = (progress, &only) {
-                self.shared.progress.insert(attempt.clone(), Counts { done, expected });
+            if let Some(attempt) = &only
+                && let Some(counts) = track.observe(progress)
+            {
+                self.shared.progress.insert(attempt.clone(), counts);
             }
         };
         let busy = metrics::gauge!(telemetry::BUSY_SLOTS, "builder" => self.builder.name.clone());
@@ -321,7 +325,9 @@ impl Slot {
                 work.cancel();
                 return Ok(());
             }
-            let all: Vec<&AttemptClaim> = claims.iter().collect();
+            let known = |it: &AttemptClaim| self.shared.progress.get(it.attempt());
+            let known = |it| known(it).map(|counts| counts.clone());
+            let all: Vec<_> = claims.iter().map(|it| (it, known(it))).collect();
             if store.renew_attempts(&all, self.shared.clock.now()).await?.len() == ids.len() {
                 work.cancel();
                 return Ok(());

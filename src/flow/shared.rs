@@ -36,11 +36,14 @@ impl Shared {
     }
 }
 
-/// As [`Shared::tell_counts`], for whoever has the counts alone.
+/// As [`Shared::tell_counts`], for whoever has the counts alone. Of what another instance builds the
+/// store says what that noted last.
 pub fn tell_counts(progress: &DashMap<AttemptId, Counts>, view: &mut RunView) {
     for it in &mut view.builds {
-        if let BuildState::Building { attempt, .. } = &it.build.state {
-            it.outlook.counts = progress.get(attempt).map(|it| *it);
+        if let BuildState::Building { attempt, .. } = &it.build.state
+            && let Some(counts) = progress.get(attempt)
+        {
+            it.outlook.counts = Some(counts.clone());
         }
     }
 }

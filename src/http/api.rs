@@ -99,12 +99,6 @@ struct TurnJson {
 }
 
 #[derive(Debug, Serialize)]
-struct ProgressJson {
-    done: u64,
-    expected: u64,
-}
-
-#[derive(Debug, Serialize)]
 struct RepositoryJson<'v> {
     owner: &'v str,
     name: &'v str,
@@ -135,7 +129,8 @@ struct BuildJson<'v> {
     outputs: Option<&'v BTreeMap<String, StorePath>>,
     against_base: Option<Compared>,
     queue: Option<TurnJson>,
-    progress: Option<ProgressJson>,
+    builder: Option<&'v str>,
+    progress: Option<&'v Counts>,
     last_build_ms: Option<i64>,
     last_evaluation_ms: Option<i64>,
     warnings: &'v [Warning],
@@ -218,10 +213,8 @@ fn build_json<'v>(run: &RunView, view: &'v BuildView, links: &Links) -> BuildJso
         outputs: derivation.map(|it| &it.outputs),
         against_base: None,
         queue: view.outlook.turn.map(|Turn { place, of }| TurnJson { place, of }),
-        progress: view
-            .outlook
-            .counts
-            .map(|Counts { done, expected }| ProgressJson { done, expected }),
+        builder: view.outlook.builder.as_deref(),
+        progress: view.outlook.counts.as_ref(),
         last_build_ms: view.outlook.build_ms,
         last_evaluation_ms: view.outlook.evaluation_ms,
         warnings: &view.warnings,
@@ -250,7 +243,7 @@ impl From<Unseen> for Failed {
                 StatusCode::NOT_FOUND,
                 "not found, or of a private repository and the link lacks its key",
             ),
-            Unseen::Unavailable => {
+            Unseen::Unavailable | Unseen::Elsewhere => {
                 Self(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again")
             }
         }

@@ -43,7 +43,13 @@ pub(super) async fn json(
 }
 
 async fn seen(front: &Front) -> Result<(Vec<Builder>, Vec<Running>), Unseen> {
-    Ok((front.store.builders().await?, front.store.running().await?))
+    let mut running = front.store.running().await?;
+    for one in &mut running {
+        if let Some(counts) = front.progress.get(&one.attempt) {
+            one.counts = Some(counts.clone());
+        }
+    }
+    Ok((front.store.builders().await?, running))
 }
 
 #[derive(Serialize)]

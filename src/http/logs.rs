@@ -18,11 +18,11 @@ use crate::domain::id::AttemptId;
 use crate::domain::page::BuildView;
 use crate::domain::text::{clean, redact};
 use crate::http::sight::{Key, Unseen, find_build};
-use crate::http::{Front, colour};
-use crate::nix::log::LogStore;
+use crate::http::{Front, colour, elsewhere};
+use crate::nix::log::{Chunk, LogStore};
 
 /// Bytes that are read at once.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 
 /// What may follow the end of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,29 +52,41 @@ pub(super) struct Piece {
     pub(super) end: u64,
 }
 
-/// Lines from a place on; `None` when there is no log.
+/// Lines from a place on, wherever the log is; `None` when there is none.
 pub(super) async fn read(
-    logs: &LogStore,
+    front: &Front,
     attempt: &AttemptId,
     from: u64,
     growth: Growth,
 ) -> Result<Option<Piece>, Unseen> {
+    let chunk = match here(&front.logs, attempt, from).await? {
+        Some(chunk) => Some(chunk),
+        None => elsewhere::read(front, attempt, from).await?,
+    };
+    Ok(chunk.map(|chunk| {
+        let at_end = chunk.next >= chunk.end;
+        let kept = match (at_end, growth) {
+            (true, Growth::Over) => chunk.bytes.len(),
+            (true, Growth::Expected) => whole_lines(&chunk.bytes).unwrap_or(0),
+            // A line longer than a piece is shown in parts.
+            (false, _) => whole_lines(&chunk.bytes).unwrap_or(chunk.bytes.len()),
+        };
+        let cut = (chunk.bytes.len() - kept) as u64;
+        let text = String::from_utf8_lossy(&chunk.bytes[..kept]).into_owned();
+        Piece { text, next: chunk.next.saturating_sub(cut), end: chunk.end }
+    }))
+}
+
+/// The same as bytes, of a log in this instance's own directory.
+pub(super) async fn here(
+    logs: &LogStore,
+    attempt: &AttemptId,
+    from: u64,
+) -> Result<Option<Chunk>, Unseen> {
     let (logs, attempt) = (logs.clone(), attempt.clone());
     let named = attempt.clone();
-    let read = tokio::task::spawn_blocking(move || logs.read(&attempt, from, PIECE)).await;
-    match read {
-        Ok(Ok(chunk)) => Ok(chunk.map(|chunk| {
-            let at_end = chunk.next >= chunk.end;
-            let kept = match (at_end, growth) {
-                (true, Growth::Over) => chunk.bytes.len(),
-                (true, Growth::Expected) => whole_lines(&chunk.bytes).unwrap_or(0),
-                // A line longer than a piece is shown in parts.
-                (false, _) => whole_lines(&chunk.bytes).unwrap_or(chunk.bytes.len()),
-            };
-            let cut = (chunk.bytes.len() - kept) as u64;
-            let text = String::from_utf8_lossy(&chunk.bytes[..kept]).into_owned();
-            Piece { text, next: chunk.next.saturating_sub(cut), end: chunk.end }
-        })),
+    match tokio::task::spawn_blocking(move || logs.read(&attempt, from, PIECE)).await {
+        Ok(Ok(chunk)) => Ok(chunk),
         Ok(Err(error)) => {
             tracing::warn!(attempt = %named, %error, "the log of attempt {named} cannot be read");
             Err(Unseen::Unavailable)
@@ -155,13 +167,11 @@ pub(super) async fn log(
     let growth = growth(&found.build);
     let kind = [form.content_type(), SANDBOX];
     let Some(attempt) = found.build.attempt else { return Ok(kind.into_response()) };
-    match from {
-        None => Ok((kind, whole(front.logs.clone(), attempt, form, growth)).into_response()),
-        Some(from) => {
-            let piece = read(&front.logs, &attempt, from, growth).await?;
-            Ok((kind, answer(piece, from, form, growth)).into_response())
-        }
-    }
+    let piece = read(&front, &attempt, from.unwrap_or_default(), growth).await?;
+    Ok(match from {
+        None => (kind, whole(front, attempt, piece, (form, growth))).into_response(),
+        Some(from) => (kind, answer(piece, from, form, growth)).into_response(),
+    })
 }
 
 fn answer(piece: Option<Piece>, from: u64, form: Form, growth: Growth) -> Response {
@@ -174,20 +184,24 @@ fn answer(piece: Option<Piece>, from: u64, form: Form, growth: Growth) -> Respon
     response
 }
 
-/// The whole log, piece by piece: a log of 64 MiB never is in memory at once.
-fn whole(logs: LogStore, attempt: AttemptId, form: Form, growth: Growth) -> Body {
-    let pieces = stream::unfold(Some(0), move |from: Option<u64>| {
-        let (logs, attempt) = (logs.clone(), attempt.clone());
+/// The whole log from its first piece on, piece by piece: a log of 64 MiB never is in memory at once.
+fn whole(
+    front: Arc<Front>,
+    attempt: AttemptId,
+    first: Option<Piece>,
+    (form, growth): (Form, Growth),
+) -> Body {
+    let pieces = stream::try_unfold((first, 0), move |(first, from)| {
+        let (front, attempt) = (front.clone(), attempt.clone());
         async move {
-            let from = from?;
-            match read(&logs, &attempt, from, growth).await {
-                Ok(Some(piece)) if piece.next > from => {
-                    let text = Bytes::from(form.show(&piece.text));
-                    Some((Ok(text), Some(piece.next)))
-                }
-                Ok(_) => None,
-                Err(_) => Some((Err(std::io::Error::other("the log cannot be read")), None)),
-            }
+            let broken = |_| std::io::Error::other("the log cannot be read");
+            let piece = match first {
+                Some(first) => Some(first),
+                None => read(&front, &attempt, from, growth).await.map_err(broken)?,
+            };
+            let piece = piece.filter(|it| it.next > from);
+            let part = |it: Piece| (Bytes::from(form.show(&it.text)), (None, it.next));
+            Ok::<_, std::io::Error>(piece.map(part))
         }
     });
     Body::from_stream(pieces)

@@ -6,13 +6,14 @@
 //! - `pages`: what people read. [`api`]: the same as JSON.
 //! - `builders`: the machines, and what runs there.
 //! - `deliveries`: what GitHub sent, and what did not reach us.
-//! - `logs`: an attempt's log, whole or as it grows.
+//! - `logs`: an attempt's log, whole or as it grows; `elsewhere`: one that another instance wrote.
 //! - [`health`]: `/healthz`, `/readyz`, `/metrics`.
 //! - `limits`: what keeps strangers from using up our memory and time.
 pub mod api;
 mod builders;
 mod colour;
 mod deliveries;
+mod elsewhere;
 pub mod health;
 mod limits;
 mod logs;
@@ -91,6 +92,7 @@ pub fn router(front: Arc<Front>) -> Router {
         .route("/runs/{id}", get(sight::run))
         .route("/builds/{id}", get(sight::build))
         .route("/builds/{id}/log", get(logs::log))
+        .route("/logs/{attempt}", get(elsewhere::give))
         .route("/api/v1/builders", get(builders::json))
         .route("/api/v1/deliveries", get(deliveries::json))
         .route("/api/v1/runs", get(api::runs))

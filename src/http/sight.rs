@@ -14,7 +14,7 @@ use crate::domain::id::{BuildId, RunId};
 use crate::domain::incoming::{Repository, Visibility};
 use crate::domain::page::{BuildView, RunLine, RunView};
 use crate::flow::shared::tell_counts;
-use crate::http::pages::build::LogPart;
+use crate::http::pages::build::{Log, LogPart};
 use crate::http::pages::{self, home};
 use crate::http::{Front, logs, retry_later};
 use crate::store::StoreError;
@@ -44,6 +44,8 @@ pub(super) enum Unseen {
     /// There is none of this id, or it is private and the key is not its own: the same to callers.
     Unknown,
     Unavailable,
+    /// It is with another instance, which does not answer.
+    Elsewhere,
 }
 
 impl From<StoreError> for Unseen {
@@ -58,6 +60,7 @@ impl IntoResponse for Unseen {
         match self {
             Self::Unknown => not_found(),
             Self::Unavailable => retry_later("the store does not answer; try again\n"),
+            Self::Elsewhere => retry_later("this log cannot be reached now; try again\n"),
         }
     }
 }
@@ -190,19 +193,26 @@ pub(super) async fn build(
     uri: Uri,
 ) -> Result<Response, Unseen> {
     let found = find_build(&front, &id, &uri, &key).await?;
-    let log = match &found.build.attempt {
-        Some(attempt) => {
-            let growth = logs::growth(&found.build);
-            let end = logs::read(&front.logs, attempt, u64::MAX, growth).await?;
-            let from = end.map_or(0, |it| it.end.saturating_sub(SHOWN_LOG));
-            logs::read(&front.logs, attempt, from, growth).await?.map(|part| LogPart {
-                text: logs::from_a_line(&part.text, from).to_owned(),
-                from,
-                follow_from: matches!(found.build.build.state, BuildState::Building { .. })
-                    .then_some(part.next),
-            })
-        }
-        None => None,
+    let log = match last_part(&front, &found).await {
+        Ok(Some(part)) => Log::End(part),
+        Ok(None) => Log::Nothing,
+        // The rest of the page is worth reading all the same.
+        Err(Unseen::Elsewhere) => Log::OutOfReach,
+        Err(unseen @ (Unseen::Unknown | Unseen::Unavailable)) => return Err(unseen),
     };
-    Ok(pages::build::render(&found, log.as_ref(), &front.links))
+    Ok(pages::build::render(&found, &log, &front.links))
+}
+
+/// The end of a build's log; `None` when it has none.
+async fn last_part(front: &Front, found: &Found) -> Result<Option<LogPart>, Unseen> {
+    let Some(attempt) = &found.build.attempt else { return Ok(None) };
+    let growth = logs::growth(&found.build);
+    let end = logs::read(front, attempt, u64::MAX, growth).await?;
+    let from = end.map_or(0, |it| it.end.saturating_sub(SHOWN_LOG));
+    Ok(logs::read(front, attempt, from, growth).await?.map(|part| LogPart {
+        text: logs::from_a_line(&part.text, from).to_owned(),
+        from,
+        follow_from: matches!(found.build.build.state, BuildState::Building { .. })
+            .then_some(part.next),
+    }))
 }

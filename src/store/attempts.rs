@@ -10,7 +10,7 @@ use sqlx::Row;
 use crate::domain::Timestamp;
 use crate::domain::build::{Attempted, Build, BuildState, Ending, Patience, Rebuild, Waiting};
 use crate::domain::id::{AttemptId, DrvPath, RunId};
-use crate::domain::page::Earlier;
+use crate::domain::page::{Counts, Earlier};
 use crate::domain::run::Run;
 use crate::store::error::Result;
 use crate::store::moves::{BuildStep, Ledger, Moved, run_by_id};
@@ -94,19 +94,20 @@ impl Store {
     /// The leases begin anew; gives those that were lost: their work is to be stopped.
     pub async fn renew_attempts(
         &self,
-        claims: &[&AttemptClaim],
+        claims: &[(&AttemptClaim, Option<Counts>)],
         now: Timestamp,
     ) -> Result<Vec<AttemptId>> {
         let mut lost = Vec::new();
         let mut tx = self.write().await?;
-        for claim in claims {
+        for (claim, counts) in claims {
             let done = sqlx::query(
-                "UPDATE attempt SET claimed_until = $2 \
+                "UPDATE attempt SET claimed_until = $2, progress = COALESCE($4, progress) \
                  WHERE id = $1 AND state = 'running' AND claimed_until > $3",
             )
             .bind(claim.attempt.as_str())
             .bind(now.plus(claim.lease_ms).0)
             .bind(now.0)
+            .bind(counts.as_ref().map(rows::to_json).transpose()?)
             .execute(&mut *tx)
             .await?;
             if done.rows_affected() == 0 {

@@ -7,6 +7,7 @@ use crate::domain::Timestamp;
 use crate::domain::builder::{Builder, Condition, Facts, Speed};
 use crate::domain::id::{AttemptId, AttrPath, BuildId, Owner, RepositoryName};
 use crate::domain::incoming::Visibility;
+use crate::domain::page::Counts;
 use crate::domain::plan::Capability;
 use crate::store::Store;
 use crate::store::error::Result;
@@ -45,6 +46,8 @@ pub struct Running {
     pub name: RepositoryName,
     pub visibility: Visibility,
     pub since: Timestamp,
+    /// How far it is, as its instance noted it last.
+    pub counts: Option<Counts>,
 }
 
 /// Of what runs, what is shown at most.
@@ -82,7 +85,7 @@ impl Store {
     pub async fn running(&self) -> Result<Vec<Running>> {
         let found = sqlx::query(
             "SELECT a.builder, a.id AS attempt, b.id AS build, b.attr AS attr, b.label AS label, \
-             p.owner AS owner, p.name AS name, p.visibility AS visibility, a.started_at AS since \
+             p.owner AS owner, p.name AS name, p.visibility AS visibility, a.started_at AS since, a.progress AS progress \
              FROM attempt a JOIN build b ON b.attempt_id = a.id AND b.state = 'building' \
              JOIN run r ON r.id = b.run_id JOIN repository p ON p.id = r.repository_id \
              WHERE a.state = 'running' ORDER BY a.started_at, b.id LIMIT $1",
@@ -309,6 +312,7 @@ fn running(row: &AnyRow) -> Result<Running> {
         name: rows::parsed(row, "name")?,
         visibility: rows::visibility(row, "visibility")?,
         since: rows::time(row, "since")?,
+        counts: rows::maybe_json(row, "progress")?,
     })
 }
 

@@ -53,14 +53,21 @@ impl Store {
         Self { owner: owner.into(), ..self }
     }
 
+    /// The same store for an instance that the others reach at this URL.
+    #[must_use]
+    pub fn reached_at(self, url: &str) -> Self {
+        Self { url: url.into(), ..self }
+    }
+
     /// This instance is alive.
     pub async fn beat(&self, now: Timestamp) -> Result<()> {
         sqlx::query(
-            "INSERT INTO instance (owner, seen_at) VALUES ($1, $2) \
-             ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at",
+            "INSERT INTO instance (owner, seen_at, url) VALUES ($1, $2, $3) \
+             ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at, url = excluded.url",
         )
         .bind(&*self.owner)
         .bind(now.0)
+        .bind(&*self.url)
         .execute(&self.writer)
         .await?;
         Ok(())

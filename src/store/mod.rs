@@ -91,6 +91,8 @@ pub struct Store {
     patience: Patience,
     /// The instance of the service that this is; empty where there is but one.
     owner: Arc<str>,
+    /// Where other instances reach this one; empty when they do not.
+    url: Arc<str>,
 }
 
 /// Which database it is, and what is particular to it.

@@ -123,6 +123,7 @@ async fn open_sqlite(given: &str) -> Result<Store> {
         writer,
         patience: Patience::default(),
         owner: "".into(),
+        url: "".into(),
     })
 }
 
@@ -253,6 +254,7 @@ async fn open_postgres(url: &str) -> Result<Store> {
         database: Database::Postgres { notices },
         patience: Patience::default(),
         owner: "".into(),
+        url: "".into(),
     })
 }
 

@@ -40,6 +40,14 @@ pub struct AttemptView {
     pub log_bytes: i64,
 }
 
+/// An instance that wrote a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogWriter {
+    pub owner: String,
+    /// Where other instances reach it; empty when its settings do not say, or it is forgotten.
+    pub url: String,
+}
+
 /// Where a list of runs goes on: the run that was shown last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Before {
@@ -68,7 +76,7 @@ macro_rules! build_rows {
         concat!(
             "SELECT ",
             build_columns!(),
-            ", a.started_at AS a_started_at, b.warnings AS b_warnings, b.earlier AS b_earlier, \
+            ", a.started_at AS a_started_at, a.builder AS a_builder, a.progress AS a_progress, b.warnings AS b_warnings, b.earlier AS b_earlier, \
              m.flaky AS m_flaky, m.flaky_at AS m_flaky_at, \
              m.build_ms AS m_build_ms, m.evaluation_ms AS m_evaluation_ms, \
              i.version AS i_version, i.result AS i_result \
@@ -125,6 +133,25 @@ impl Store {
         .fetch_optional(&self.reader)
         .await?;
         row.as_ref().map(attempt).transpose()
+    }
+
+    /// The other instance that wrote an attempt's log; `None` when this one did.
+    pub async fn log_writer(&self, id: &AttemptId) -> Result<Option<LogWriter>> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let row = sqlx::query(
+            "SELECT a.claimed_by AS owner, COALESCE(i.url, '') AS url FROM attempt a \
+             LEFT JOIN instance i ON i.owner = a.claimed_by \
+             WHERE a.id = $1 AND a.claimed_by <> $2",
+        )
+        .bind(id.as_str())
+        .bind(&*self.owner)
+        .fetch_optional(&self.reader)
+        .await?;
+        let writer =
+            |row: AnyRow| Ok(LogWriter { owner: row.try_get("owner")?, url: row.try_get("url")? });
+        row.map(writer).transpose()
     }
 
     /// The newest runs of all repositories, from where the last list ended.
@@ -224,7 +251,8 @@ fn build_view(row: &AnyRow) -> Result<BuildView> {
         outlook: Outlook {
             held: None,
             turn: None,
-            counts: None,
+            builder: row.try_get("a_builder")?,
+            counts: rows::maybe_json(row, "a_progress")?,
             build_ms: row.try_get("m_build_ms")?,
             evaluation_ms: row.try_get("m_evaluation_ms")?,
         },

@@ -1,11 +1,12 @@
 //! Who is shown what of the builders.
 use fleetcheck::domain::builder::{Condition, Facts, Speed};
 use fleetcheck::domain::incoming::Visibility;
+use fleetcheck::domain::page::Counts;
 use fleetcheck::domain::plan::Capability;
 use fleetcheck::store::builders::{Known, Whose};
 use insta::assert_snapshot;
 
-use crate::world::{NOW, World, words};
+use crate::world::{NOW, World, waiting, words};
 
 async fn with_builders() -> World {
     let world = World::new().await;
@@ -69,4 +70,17 @@ async fn the_operator_sees_why_and_nothing_of_it_is_markup() {
     assert_snapshot!(json, @r#"
     {"builders":[{"name":"basestar","systems":["aarch64-linux"],"features":["big-parallel"],"mandatory_features":[],"slots":4,"running":0,"state":"unreachable","takes_work":false,"since":"2026-11-18T11:06:40Z","looked_at":"2026-11-18T11:06:40Z","sentence":"unreachable since 11:06 UTC: ssh: <b>10.0.0.7</b>: Connection refused"},{"name":"local","systems":["x86_64-linux"],"features":["big-parallel"],"mandatory_features":[],"slots":4,"running":0,"state":"ready","takes_work":true,"since":"2026-11-18T11:06:40Z","looked_at":"2026-11-18T11:06:40Z","sentence":"ready since 11:06 UTC","nix":"2.34.8","free_bytes":53687091200,"load":"0.52"}]}
     "#);
+}
+
+#[tokio::test]
+async fn what_runs_on_a_builder_is_shown_with_the_derivation_it_is_at() {
+    let world = with_builders().await;
+    let (_, claim) = world.run(Visibility::Public).await;
+    world.host(&claim, "orion", waiting("orion")).await;
+    let (attempt, _log) = world.start("orion").await;
+    let at = "/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-gcc-13.2.0.drv".parse().unwrap();
+    let counts = Counts { done: 3, expected: 9, at: Some(at) };
+    world.progress.insert(attempt.attempt().clone(), counts);
+    let page = words(&world.text("/builders").await);
+    assert!(page.contains("· 3 of 9 derivations, at gcc-13.2.0"), "{page}");
 }

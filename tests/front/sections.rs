@@ -2,9 +2,10 @@
 use fleetcheck::domain::build::{Ending, EvaluationFailure, SourcePlace, Warning};
 use fleetcheck::domain::closure::{Change, PackageChange};
 use fleetcheck::domain::evaluation::Known;
-use fleetcheck::domain::id::{BuildId, CommitSha, RunId};
+use fleetcheck::domain::id::{BuildId, CommitSha, DrvPath, RunId};
 use fleetcheck::domain::incoming::Visibility;
 use fleetcheck::domain::insight::{Changes, Insight, Names, Part, PartChange, Seen, Units};
+use fleetcheck::domain::page::Counts;
 use fleetcheck::store::runs::{EvaluationOutcome, Outcome};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -320,11 +321,28 @@ async fn the_documents_have_the_same() {
 async fn progress_is_told_while_a_build_runs_here() {
     let fleet = Fleet::new().await;
     let (claim, _log) = fleet.world.start("orion").await;
-    let counts = fleetcheck::domain::page::Counts { done: 3, expected: 9 };
+    let at: DrvPath = "/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-gcc-13.2.0.drv".parse().unwrap();
+    let counts = Counts { done: 3, expected: 9, at: Some(at.clone()) };
     fleet.world.progress.insert(claim.attempt().clone(), counts);
     let build = fleet.json(&format!("/api/v1/builds/{}", fleet.build("orion"))).await;
-    assert_eq!(build["progress"], json!({ "done": 3, "expected": 9 }));
+    assert_eq!(build["progress"], json!({ "done": 3, "expected": 9, "at": at.as_str() }));
+    assert_eq!(build["builder"], "local");
     assert_eq!((&build["state"], &build["queue"]), (&"building".into(), &Value::Null));
     let page = fleet.page(&format!("/builds/{}", fleet.build("orion"))).await;
-    assert!(page.contains("3 of 9"), "{page}");
+    assert!(page.contains("3 of 9") && page.contains("\ngcc-13.2.0\n"), "{page}");
+    let page = fleet.page(&format!("/runs/{}", fleet.run)).await;
+    assert!(page.contains("on local; 3 of 9 derivations · at gcc-13.2.0"), "{page}");
+}
+
+#[tokio::test]
+async fn progress_of_another_instance_is_told_as_it_was_noted_last() {
+    let fleet = Fleet::new().await;
+    let (claim, _log) = fleet.world.start("orion").await;
+    let counts = Counts { done: 5, expected: 9, at: None };
+    for counts in [Some(counts), None] {
+        let renewed = fleet.world.store.renew_attempts(&[(&claim, counts)], NOW).await.unwrap();
+        assert!(renewed.is_empty(), "nothing is lost");
+    }
+    let build = fleet.json(&format!("/api/v1/builds/{}", fleet.build("orion"))).await;
+    assert_eq!(build["progress"], json!({ "done": 5, "expected": 9 }));
 }

@@ -88,6 +88,62 @@ async fn a_host_goes_to_the_instance_that_has_a_builder_for_it() {
     assert!(title.starts_with("built in "), "{title}");
 }
 
+#[tokio::test]
+async fn a_log_is_read_from_every_instance_while_it_grows_and_when_it_is_whole() {
+    let mut one = world("logs").await.reachable();
+    let mut front = one.beside().roles("report");
+    let mut hold = one.hold("orion");
+    one.start().await;
+    front.start().await;
+    let script = format!("echo the beginning; {}; echo the end; echo 1 > $out", hold.script());
+    let sha = one.push(&[Host::script("orion", &script)], &[]).await;
+    hold.runs().await;
+    one.wait("the host is shown", |it| it.check_run(one.repo.id, &sha, "fleet / orion").is_some())
+        .await;
+    let url = one.check(&sha, "fleet / orion").details_url;
+    let (_, id) = url.rsplit_once("/builds/").unwrap();
+    let at = |path: &str| front.url(&format!("/builds/{id}{path}"));
+
+    let mut log = String::new();
+    while !log.contains("the beginning") {
+        let answer;
+        (answer, log) = front.get(&at("/log")).await;
+        assert_eq!(answer, 200, "{log}");
+    }
+    let (_, page) = front.get(&at("")).await;
+    assert!(page.contains("the beginning") && page.contains("data-next="), "{page}");
+    hold.let_go();
+    one.concluded(&sha, "fleet / orion", "success").await;
+    let (status, log) = front.get(&at("/log")).await;
+    assert_eq!(status, 200, "{log}");
+    assert!(log.contains("the beginning") && log.contains("the end"), "{log}");
+
+    // Nobody else is given a log by the way that is for instances.
+    let attempt = attempt_of(&one);
+    for key in ["", "&key=00000000000000000000000000000000"] {
+        let url = one.url(&format!("/logs/{attempt}?from=0{key}"));
+        assert_eq!(one.get(&url).await.0, 404, "{url}");
+    }
+    one.kill().await;
+    let (status, said) = front.get(&at("/log")).await;
+    assert_eq!((status, said.as_str()), (503, "this log cannot be reached now; try again\n"));
+    let (status, page) = front.get(&at("")).await;
+    assert!(status == 200 && page.contains("It cannot be reached now"), "{page}");
+    front.logged("does not give the log of attempt").await;
+    let log = front.log();
+    let told: Vec<&str> = log.lines().filter(|it| it.contains("does not give")).collect();
+    assert!(told.iter().all(|it| !it.contains("key=")), "{told:?}");
+}
+
+/// The one attempt that an instance made, by the file of its log.
+fn attempt_of(world: &World) -> String {
+    let logs = world.directory().join("state/logs");
+    let mut folders = std::fs::read_dir(logs).unwrap();
+    let folder = folders.next().unwrap().unwrap().path();
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    file.file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
 /// Another instance, on a machine that reaches no other one.
 fn world_beside_without_builders(one: &World) -> World {
     let mut other = one.beside();

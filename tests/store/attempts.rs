@@ -122,10 +122,10 @@ contract! {
         world.push("a1", &[]).await;
         let (_, builds) = world.waiting(&["raider"]).await;
         let attempt = world.start("raider").await.unwrap();
-        assert_eq!(world.store.renew_attempts(&[&attempt], NOW.plus(1)).await.unwrap(), []);
+        assert_eq!(world.store.renew_attempts(&[(&attempt, None)], NOW.plus(1)).await.unwrap(), []);
         let later = NOW.plus(LEASE + 1);
         let lost = [attempt.attempt().clone()];
-        assert_eq!(world.store.renew_attempts(&[&attempt], later).await.unwrap(), lost);
+        assert_eq!(world.store.renew_attempts(&[(&attempt, None)], later).await.unwrap(), lost);
         let expired = world.store.expire(later).await.unwrap();
         assert_eq!(expired.attempts, lost);
         assert!(expired.moved.has(Event::BuildWaiting));

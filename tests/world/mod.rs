@@ -39,8 +39,9 @@ pub struct World {
     system: String,
     /// More lines for the settings file, after `[nix]`.
     settings: String,
-    /// And after `[github]`.
+    /// And after `[github]` and `[http]`.
     pub github_settings: String,
+    http_settings: String,
     /// Instead of the App's one key, the newest first.
     pub keys: Option<Vec<PathBuf>>,
     owners: Vec<String>,
@@ -95,6 +96,7 @@ impl World {
             system,
             settings: String::new(),
             github_settings: String::new(),
+            http_settings: String::new(),
             keys: None,
             owners: vec!["acme".to_owned()],
             builders: String::new(),

@@ -36,6 +36,12 @@ impl World {
         self
     }
 
+    /// Other instances are told where this one is.
+    pub fn reachable(mut self) -> Self {
+        writeln!(self.http_settings, "instance_url = {:?}", self.url("/")).unwrap();
+        self
+    }
+
     /// With a builder on this machine, besides the local one.
     pub fn builder(self, machine: &Machine, slots: u32) -> Self {
         self.builder_with(machine, slots, "")
@@ -79,6 +85,7 @@ impl World {
 [http]
 listen = "127.0.0.1:{port}"
 public_url = "http://127.0.0.1:{port}"
+{http_settings}
 [github]
 app_id = {app}
 private_key_files = {keys:?}
@@ -110,6 +117,7 @@ program = "{nix}"
             nix = self.nix.program().display(),
             settings = self.settings,
             github_settings = self.github_settings,
+            http_settings = self.http_settings,
             owners = self.owners,
             builders = self.builders,
             local = if self.builders.starts_with("[builders]") { String::new() } else { local },

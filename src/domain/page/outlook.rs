@@ -2,6 +2,10 @@
 //!
 //! These are facts of the moment at which a page is made, and whole: a page counts no minutes, so
 //! it differs only when something has moved.
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::DrvPath;
+
 /// What is known of a build that is not done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outlook {
@@ -9,7 +13,9 @@ pub struct Outlook {
     pub held: Option<String>,
     /// Its turn, while it waits for a slot.
     pub turn: Option<Turn>,
-    /// How far its attempt is, while one runs here.
+    /// The builder of its newest attempt.
+    pub builder: Option<String>,
+    /// How far its attempt is, while one runs.
     pub counts: Option<Counts>,
     /// What the host's last build took, in milliseconds.
     pub build_ms: Option<i64>,
@@ -25,10 +31,13 @@ pub struct Turn {
 }
 
 /// How far an attempt is: derivations done, of so many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub done: u64,
     pub expected: u64,
+    /// Of those that are being built, the one that began last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<DrvPath>,
 }
 
 impl std::fmt::Display for Turn {
@@ -39,8 +48,8 @@ impl std::fmt::Display for Turn {
 
 /// `12 of 340 derivations`; `None` while nothing is counted.
 pub(super) fn progress(outlook: &Outlook) -> Option<String> {
-    let Counts { done, expected } = outlook.counts.filter(|it| it.expected > 0)?;
-    let noun = if expected == 1 { "derivation" } else { "derivations" };
+    let Counts { done, expected, .. } = outlook.counts.as_ref().filter(|it| it.expected > 0)?;
+    let noun = if *expected == 1 { "derivation" } else { "derivations" };
     Some(format!("{done} of {expected} {noun}"))
 }
 

@@ -1,7 +1,7 @@
 //! Numbers, times and states in words.
 use crate::domain::Timestamp;
 use crate::domain::build::{BuildState, Ending, TimedOut, Waiting};
-use crate::domain::id::AttrPath;
+use crate::domain::id::{AttrPath, DrvPath};
 use crate::domain::page::BuildView;
 use crate::domain::page::outlook::{self, Outlook};
 use crate::domain::text::plain_title;
@@ -111,7 +111,7 @@ pub fn remark(view: &BuildView) -> String {
             joined([Some(turn_or(outlook, for_what, &derivation.system)), estimate()])
         }
         BuildState::Building { since, .. } => joined([
-            Some(format!("since {}", clock(*since))),
+            Some(started(*since, outlook.builder.as_deref())),
             outlook::progress(outlook),
             estimate(),
         ]),
@@ -134,6 +134,22 @@ pub fn remark(view: &BuildView) -> String {
             Ending::Transient { what } => format!("nobody's fault: {what}"),
             Ending::Internal { number } => internal(number),
         },
+    }
+}
+
+/// When and where an attempt began: `since 14:02 UTC on basestar`.
+fn started(since: Timestamp, builder: Option<&str>) -> String {
+    let on = builder.map(|it| format!(" on {it}")).unwrap_or_default();
+    format!("since {}{on}", clock(since))
+}
+
+/// The derivation that an attempt is at: `linux-6.12.1`. It changes with every one of a closure, so
+/// pages tell it and checks do not.
+#[must_use]
+pub fn at(view: &BuildView) -> Option<&str> {
+    match &view.build.state {
+        BuildState::Building { .. } => view.outlook.counts.as_ref()?.at.as_ref().map(DrvPath::name),
+        BuildState::Listed { .. } | BuildState::Waiting { .. } | BuildState::Ended { .. } => None,
     }
 }
 

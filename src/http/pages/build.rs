@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use crate::domain::build::{BuildState, Ending, EvaluationFailure, Required, Warning};
 use crate::domain::link::Links;
 use crate::domain::page::{
-    BuildView, RunView, bytes, duration, host_check, host_name, host_title, insight, provenance,
-    remark,
+    BuildView, RunView, at, bytes, duration, host_check, host_name, host_title, insight,
+    provenance, remark,
 };
 use crate::domain::text::clean;
 use crate::http::colour;
@@ -26,8 +26,17 @@ pub(in crate::http) struct LogPart {
     pub(in crate::http) follow_from: Option<u64>,
 }
 
+/// What there is to show of a log.
+pub(in crate::http) enum Log {
+    /// No attempt has begun, or it has written none.
+    Nothing,
+    End(LogPart),
+    /// It is with another instance, which does not answer.
+    OutOfReach,
+}
+
 /// The page.
-pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Links) -> Response {
+pub(in crate::http) fn render(found: &Found, log: &Log, links: &Links) -> Response {
     let Found { run, build, attempts } = found;
     let title = clean(&host_title(build));
     let check = host_check(build);
@@ -53,7 +62,11 @@ pub(in crate::http) fn render(found: &Found, log: Option<&LogPart>, links: &Link
         @if let Some(insight) = insight(build) { (changes::render(insight)) }
         (warnings(&build.warnings))
         @if attempts.len() > 1 { (history(attempts)) }
-        @if let Some(log) = log { (log_part(run, build, log, links)) }
+        @match log {
+            Log::Nothing => {},
+            Log::End(log) => (log_part(run, build, log, links)),
+            Log::OutOfReach => { h2 { "Log" } p.dim { "It cannot be reached now; look again in a while." } },
+        }
     };
     page(&format!("{name}: {title}"), change(check), &main)
 }
@@ -84,6 +97,7 @@ fn facts(run: &RunView, view: &BuildView, links: &Links) -> Markup {
             @if build.required == Required::Optional {
                 dt { "gate" } dd { "not required" }
             }
+            @if let Some(at) = at(view) { dt { "at" } dd { code { (clean(at)) } } }
             @if let Some(start) = view.started_at { dt { "began" } dd { (moment(start)) } }
             @if let BuildState::Ended { at, .. } = &build.state {
                 dt { "ended" } dd { (moment(*at)) }

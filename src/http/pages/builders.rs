@@ -92,8 +92,9 @@ fn work(it: &Builder, running: &[Running], reader: Reader, front: &Front) -> Mar
                         span.more {
                             (one.owner) "/" (one.name) " · for "
                             (duration(now.since(one.since)))
-                            @if let Some(counts) = front.progress.get(&one.attempt) {
+                            @if let Some(counts) = &one.counts {
                                 " · " (counts.done) " of " (counts.expected) " derivations"
+                                @if let Some(at) = &counts.at { ", at " (at.name()) }
                             }
                         }
                     }

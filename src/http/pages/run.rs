@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::domain::build::{BuildState, Ending};
 use crate::domain::link::Links;
 use crate::domain::page::{
-    BuildView, CheckStatus, Comparison, RunView, change as change_of, changes, comparison,
+    BuildView, CheckStatus, Comparison, RunView, at, change as change_of, changes, comparison,
     duration, gate_check, gate_title, host_check, host_name, in_order, notes, provenance, remark,
     result, shared_causes,
 };
@@ -126,6 +126,7 @@ fn row(view: &RunView, build: &BuildView, links: &Links) -> Markup {
     if !remark.is_empty() {
         more.push(remark);
     }
+    more.extend(at(build).map(|it| format!("at {}", clean(it))));
     html! {
         li {
             a.name href=(links.path(&path, view.repository.visibility)) { (host_name(build)) }

@@ -10,6 +10,10 @@ fn queued(host: &str, place: u32) -> BuildView {
     it
 }
 
+fn counts(done: u64, expected: u64) -> Counts {
+    Counts { done, expected, at: None }
+}
+
 #[test]
 fn a_queued_host_says_its_place_and_how_long_it_took_last() {
     assert_snapshot!(host(&queued("raider", 3)), @r###"
@@ -33,7 +37,7 @@ waits for a builder: place 3 of 12 for x86_64-linux
 #[test]
 fn a_running_host_says_how_far_it_is() {
     let mut it = running("raider");
-    it.outlook.counts = Some(Counts { done: 12, expected: 340 });
+    it.outlook.counts = Some(counts(12, 340));
     it.outlook.build_ms = Some(20_000);
     assert_snapshot!(host(&it), @r###"
 fleet / raider: InProgress { since: Timestamp(1795000000000) }
@@ -52,11 +56,11 @@ building since 11:06 UTC, 12 of 340 derivations
 [Build](https://ci/builds/ID-57) · [Log](https://ci/builds/ID-57/log)
 ---
 "###);
-    it.outlook.counts = Some(Counts { done: 0, expected: 1 });
+    it.outlook.counts = Some(counts(0, 1));
     assert_snapshot!(host_title(&it), @r###"
 building since 11:06 UTC, 0 of 1 derivation
 "###);
-    it.outlook.counts = Some(Counts { done: 0, expected: 0 });
+    it.outlook.counts = Some(counts(0, 0));
     assert_snapshot!(host_title(&it), @r###"
 building since 11:06 UTC
 "###);
@@ -84,7 +88,7 @@ waits for its evaluation
 #[test]
 fn the_gate_says_the_same_of_each_host() {
     let mut far = running("galactica");
-    far.outlook.counts = Some(Counts { done: 12, expected: 340 });
+    far.outlook.counts = Some(counts(12, 340));
     far.outlook.build_ms = Some(7_200_000);
     let hosts = vec![queued("raider", 3), queued("viper", 7), far, built("atlas")];
     assert_snapshot!(gate(&building(hosts)), @r###"
