@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
 use crate::domain::id::{DeliveryId, InstallationId, RepositoryId};
-use crate::store::Store;
 use crate::store::body::Body;
 use crate::store::error::{Result, StoreError};
 use crate::store::rows;
+use crate::store::{Database, Store};
 
 /// A delivery as it came through the front door.
 #[derive(Clone, Debug)]
@@ -53,18 +53,21 @@ pub enum Accepted {
     Known,
 }
 
-/// Rows of one statement: few texts, so that each is prepared once; and not many rows, because
-/// `SQLite` looks a parameter up among all the others of its statement.
+/// Rows of one statement: few texts, so that each is prepared once.
 const SIZES: [usize; 3] = [16, 4, 1];
 /// Parameters of a row; the first version's column `body` stays empty.
 const COLUMNS: usize = 11;
 
-static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| SIZES.map(insert_text));
+/// A parameter that has a name, and be it a number, `SQLite` looks up among all the others.
+static SQLITE: LazyLock<[String; 3]> =
+    LazyLock::new(|| SIZES.map(|rows| insert_text(rows, |_| "?".to_owned())));
+static POSTGRES: LazyLock<[String; 3]> =
+    LazyLock::new(|| SIZES.map(|rows| insert_text(rows, |number| format!("${number}"))));
 
-fn insert_text(rows: usize) -> String {
+fn insert_text(rows: usize, parameter: fn(usize) -> String) -> String {
     let row = |at: usize| {
         let parameters: Vec<String> =
-            (1..=COLUMNS).map(|column| format!("${}", at * COLUMNS + column)).collect();
+            (1..=COLUMNS).map(|column| parameter(at * COLUMNS + column)).collect();
         format!("({}, '')", parameters.join(", "))
     };
     let values: Vec<String> = (0..rows).map(row).collect();
@@ -84,13 +87,17 @@ impl Store {
     pub async fn accept(&self, deliveries: Vec<NewDelivery>) -> Result<Vec<Accepted>> {
         let guids: Vec<DeliveryId> = deliveries.iter().map(|it| it.guid.clone()).collect();
         let mut new = HashSet::new();
+        let texts = match self.database {
+            Database::Sqlite { .. } => &*SQLITE,
+            Database::Postgres { .. } => &*POSTGRES,
+        };
         if SIZES.contains(&deliveries.len()) {
             // One statement is a transaction already.
             let mut connection = self.writer.acquire().await?;
-            insert(&mut connection, deliveries, &mut new).await?;
+            insert(&mut connection, texts, deliveries, &mut new).await?;
         } else if !deliveries.is_empty() {
             let mut tx = self.writer.begin().await?;
-            insert(&mut tx, deliveries, &mut new).await?;
+            insert(&mut tx, texts, deliveries, &mut new).await?;
             tx.commit().await?;
         }
         let accepted = |guid: DeliveryId| {
@@ -102,12 +109,13 @@ impl Store {
 
 async fn insert(
     connection: &mut AnyConnection,
+    texts: &'static [String; 3],
     deliveries: Vec<NewDelivery>,
     new: &mut HashSet<String>,
 ) -> Result<()> {
     let mut left = deliveries.len();
     let mut rest = deliveries.into_iter();
-    for (size, text) in SIZES.iter().zip(INSERTS.iter()) {
+    for (size, text) in SIZES.iter().zip(texts) {
         while left >= *size {
             let mut query = sqlx::query(text.as_str());
             for delivery in rest.by_ref().take(*size) {
