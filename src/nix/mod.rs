@@ -49,6 +49,25 @@ use crate::nix::process::{Finished, Invocation, Limits, ProcessError};
 /// How long a question about Nix itself may take.
 const QUESTION: Duration = Duration::from_secs(30);
 
+/// What a daemon is told, here and on other machines.
+///
+/// A substituter that is dead or hangs is left out: 15 s for a connection, 60 s without a byte and
+/// three tries, where Nix would wait for 5 minutes five times; what it has is then built. Said as an
+/// argument, since of the protocol's options a daemon takes none of these. One that hands everything
+/// on to the machine's own daemon leaves it at what that one's `nix.conf` says.
+const DAEMON_ARGS: [&str; 10] = [
+    "--option",
+    "connect-timeout",
+    "15",
+    "--option",
+    "stalled-download-timeout",
+    "60",
+    "--option",
+    "download-attempts",
+    "3",
+    "--stdio",
+];
+
 /// The Nix of this machine: where its programs are and what its children find in their
 /// environment.
 #[derive(Clone, Debug)]
@@ -83,7 +102,8 @@ impl Nix {
             .filter(|it| it.exists())
             .or_else(|| find(Path::new("nix-daemon")))
             .unwrap_or_else(|| PathBuf::from("nix-daemon"));
-        Self { program, daemon, daemon_args: vec!["--stdio".into()], env: Vec::new() }
+        let daemon_args = DAEMON_ARGS.map(OsString::from).into();
+        Self { program, daemon, daemon_args, env: Vec::new() }
     }
 
     /// The same Nix, whose children also get these variables: a store of their own, for example.
@@ -111,7 +131,7 @@ impl Nix {
         &self.daemon
     }
 
-    /// What its daemons are told: `--stdio`.
+    /// What its daemons are told: `--stdio`, and how patient they are.
     pub fn daemon_args(&self) -> &[OsString] {
         &self.daemon_args
     }

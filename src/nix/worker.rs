@@ -292,9 +292,6 @@ impl Worker {
 
 /// `SetOptions`.
 ///
-/// A substituter that is dead or slow is left out: 15 s for a connection, 60 s without a byte and
-/// three tries, where Nix would wait for 5 minutes five times; what it has is then built.
-///
 /// `builders` is emptied: a machine's own remote builders answer a failed build and a lost
 /// connection with the same words, so nothing could be told from them. Nix's own copy of each log
 /// is not kept: it would take three times longer to pack (bzip2) than ours to store. A daemon that
@@ -317,15 +314,9 @@ fn options(limits: &BuildLimits) -> Request {
         .number(trace)
         .number(cores)
         .number(substitutes)
-        .number(6)
+        .number(3)
         .text("timeout")
         .text(&timeout)
-        .text("connect-timeout")
-        .text("15")
-        .text("stalled-download-timeout")
-        .text("60")
-        .text("download-attempts")
-        .text("3")
         .text("builders")
         .text("")
         .text("keep-build-log")

@@ -106,7 +106,10 @@ async fn a_daemon_that_is_killed_there_is_lost_here_at_once() {
         let mut observe = |it: Observed<'_>| {
             if let Observed::Line { .. } = it {
                 let all = pair.machine.processes();
-                let daemon = all.iter().find(|it| it.ends_with(" nix-daemon --stdio")).unwrap();
+                let daemon = all
+                    .iter()
+                    .find(|it| it.contains(" nix-daemon ") && it.ends_with(" --stdio"))
+                    .unwrap();
                 let pid = daemon.split(' ').next().unwrap();
                 assert!(
                     std::process::Command::new("kill")

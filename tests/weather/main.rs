@@ -13,11 +13,12 @@ mod server;
 #[path = "../world/small_disk.rs"]
 mod small_disk;
 
+use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
 use fleetcheck::domain::build::{Attempted, Ending};
-use fleetcheck::nix::worker::Mode;
+use fleetcheck::nix::worker::{Mode, Worker};
 
 use crate::lab::{Lab, failure, is_built, weather};
 use crate::nix::TestNix;
@@ -217,6 +218,28 @@ async fn a_substituter_that_does_not_answer_is_built_without() {
             let told = format!("{host} did not answer; built without it");
             assert!(lab.log("ok").contains(&told), "{}", lab.log("ok"));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_substituter_that_hangs_is_built_without() {
+    let server = Server::start();
+    for nix in TestNix::all() {
+        let nix = nix.setting(&format!("substituters = {}/hang", server.url));
+        let mut lab = Lab::with(nix, r#"{ ok = sh "ok" {} "echo > $out"; }"#).await;
+        // A minute is what we wait for three times; here a second. What is said last counts.
+        let ours = lab.nix.nix();
+        let args = ours.daemon_args().iter().cloned();
+        let hasty = ["--option", "stalled-download-timeout", "1"].map(OsString::from);
+        let hasty = ours.clone().with_daemon(ours.daemon(), args.chain(hasty));
+        lab.worker = Worker::start(&hasty).await.unwrap();
+        let answer = lab.realise_one("ok").await;
+        let host = server.url.trim_start_matches("http://");
+        let Attempted::Answered(Ending::Built { without, .. }) = &answer else {
+            panic!("{answer:?}\n{}", lab.log("ok"));
+        };
+        assert_eq!(without, &[host]);
+        assert!(lab.log("ok").contains("did not answer; built without it"), "{}", lab.log("ok"));
     }
 }
 

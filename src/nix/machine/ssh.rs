@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 use crate::config::{BuilderStore, SshDestination};
+use crate::nix::DAEMON_ARGS;
 use crate::nix::process::{Invocation, Limits};
 use crate::nix::redact::clean_text;
 
@@ -30,7 +31,8 @@ pub(super) fn shell_there(
 pub(super) fn daemon_there(ssh: &SshDestination) -> String {
     let program = ssh.remote_program.as_deref().unwrap_or("nix-daemon");
     let store = ssh.remote_store.as_ref().map(|it| format!("--store {it} ")).unwrap_or_default();
-    format!("{{ cat; sleep 1; kill -TERM 0; }} | {{ {program} {store}--stdio; kill -TERM 0; }}")
+    let args = DAEMON_ARGS.join(" ");
+    format!("{{ cat; sleep 1; kill -TERM 0; }} | {{ {program} {store}{args}; kill -TERM 0; }}")
 }
 
 /// Where a host key of the settings stands for ssh, which takes it from nowhere but a file. Without
