@@ -30,6 +30,7 @@ use crate::github::client::GithubError;
 use crate::github::webhook::Secrets;
 use crate::http::health::Readiness;
 use crate::http::{self, Front};
+use crate::nix::log::archive::ArchiveError;
 use crate::store::intake::{Committer, Writer};
 use crate::store::{Event, StoreError};
 use crate::telemetry;
@@ -77,6 +78,8 @@ pub enum StartError {
     InUse { path: PathBuf },
     #[error("store.url: {0}")]
     Store(#[from] StoreError),
+    #[error("logs.url: {0}")]
+    Logs(#[from] ArchiveError),
     #[error("github: {0}")]
     Github(#[from] GithubError),
     #[error("http.listen {address}: {source}")]
@@ -202,6 +205,7 @@ fn front(
         arrived: Arc::new(move || shared.wakeups.say(Event::DeliveryWaiting)),
         store: parts.shared.store.clone(),
         logs: parts.shared.logs.clone(),
+        archive: parts.archive.clone(),
         progress: parts.shared.progress.clone(),
         links: parts.links.clone(),
         readiness,

@@ -10,6 +10,7 @@
 //!  flow::intake    delivery         → domain::decide → run           ╔═══════╗
 //!  flow::evaluate  run Requested    → nix::git, eval → builds        ║       ║
 //!  flow::build     builds Waiting   → nix::realise   → attempt       ║ store ║
+//!  flow::archive   attempt ended    → its log, into the bucket       ║       ║
 //!  flow::insight   builds Ended     → nix::closure   → insight       ║       ║
 //!  flow::report    known ≠ shown    → domain::page   → github checks ║       ║ ──▶ GitHub
 //!  flow::recover   known ≠ GitHub's → github heads   → delivery      ║       ║
@@ -20,6 +21,7 @@
 //! [`flow::intake`] decides it and leaves a run; [`flow::evaluate`] fetches the commit, lists its
 //! hosts and evaluates each apart from the others ([`flow::hosts`]); a slot of
 //! [`flow::build`] claims an attempt at a derivation and realises it over Nix's worker protocol;
+//! [`flow::archive`] puts its log where other instances find it;
 //! [`flow::insight`] compares what was built with the commit before;
 //! [`flow::report`] makes GitHub show what the store knows. No stage calls the next: it leaves a
 //! row, and a wakeup ([`flow::shared::Wakeups`]) says no more than "look". [`flow::check`] is the

@@ -28,6 +28,10 @@ pub const GITHUB_CALLS: &str = "fleetcheck_github_calls_total";
 pub const GITHUB_CALLS_LEFT: &str = "fleetcheck_github_calls_left";
 /// Counter of steps that failed and are tried again, by `stage`.
 pub const STAGE_ERRORS: &str = "fleetcheck_stage_errors_total";
+/// Counter of logs that were put into the bucket.
+pub const LOGS_ARCHIVED: &str = "fleetcheck_logs_archived_total";
+/// Counter of logs that were fetched from there, to be read.
+pub const LOGS_FETCHED: &str = "fleetcheck_logs_fetched_total";
 
 /// Counter of deliveries that did not reach us.
 pub const MISSED: &str = "fleetcheck_missed_deliveries_total";
@@ -61,11 +65,14 @@ impl LogFormat {
     }
 }
 
+/// What others tell of each try is told once by whoever asked them.
+const QUIET: &str = "object_store=warn";
+
 /// Starts the log: what `RUST_LOG` lets through, else everything from `level` upward.
 ///
 /// A second call changes nothing.
 pub fn start_log(format: LogFormat, level: tracing::Level) {
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let filter = filter(std::env::var(EnvFilter::DEFAULT_ENV).ok(), level);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => {
@@ -77,6 +84,11 @@ pub fn start_log(format: LogFormat, level: tracing::Level) {
     if started.is_err() {
         tracing::debug!("the log is started already");
     }
+}
+
+fn filter(asked: Option<String>, level: tracing::Level) -> EnvFilter {
+    let asked = asked.unwrap_or_else(|| format!("{level},{QUIET}"));
+    EnvFilter::builder().with_default_directive(level.into()).parse_lossy(asked)
 }
 
 /// Installs the recorder of this process's metrics. `/metrics` renders the handle; whoever holds
@@ -107,9 +119,28 @@ fn describe() {
     describe_gauge!(BUILDER_FREE, Unit::Bytes, "Free on the disk of a builder's store.");
     describe_counter!(GITHUB_CALLS, "Calls to GitHub.");
     describe_gauge!(GITHUB_CALLS_LEFT, "Calls that GitHub still allows this hour.");
+    describe_counter!(LOGS_ARCHIVED, "Logs put into the bucket.");
+    describe_counter!(LOGS_FETCHED, "Logs fetched from the bucket.");
     describe_counter!(MISSED, "Deliveries that did not reach us.");
     describe_counter!(ASKED_AGAIN, "Deliveries that GitHub was asked for again.");
     describe_counter!(RECOVERED, "What was found by looking at GitHub.");
     describe_gauge!(LAST_LOOK, Unit::Seconds, "When GitHub was last looked at.");
     describe_counter!(STAGE_ERRORS, "Steps that failed and are tried again.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_a_level_whatever_is_told_once_only() {
+        let level = |asked: Option<&str>| {
+            let filter = filter(asked.map(str::to_owned), tracing::Level::INFO);
+            filter.max_level_hint().map(|it| it.to_string())
+        };
+        assert_eq!(level(None).as_deref(), Some("info"));
+        assert_eq!(level(Some("")).as_deref(), Some("info"));
+        assert_eq!(level(Some("warn")).as_deref(), Some("warn"));
+        assert!(filter(None, tracing::Level::INFO).to_string().contains(QUIET));
+    }
 }

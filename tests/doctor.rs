@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use world::github::{FakeGitHub, Fault, OTHER_PRIVATE_KEY, OTHER_PUBLIC_KEY, Operation, Options};
 use world::nix::TestNix;
+use world::s3::S3;
 
 /// A house in order, in which each test breaks one thing.
 struct House {
@@ -282,6 +283,29 @@ async fn a_store_that_is_not_ours_is_told_with_what_to_do() {
     let house = house.set("store.url", json!(format!("sqlite:{}", file.display())));
     house.doctor().await.mends_only("store", &["diary.txt", "not an SQLite database", "store.url"]);
     assert_eq!(std::fs::read_to_string(file).unwrap(), "Dear diary,\n".repeat(500));
+}
+
+#[tokio::test]
+async fn a_bucket_is_tried_out_and_what_it_refuses_is_told_with_what_to_do() {
+    let mut server = S3::start();
+    let mut house = House::new().await;
+    let secret = house.folder.path().join("bucket");
+    let settings: toml::Table = toml::from_str(&server.settings(&secret)).unwrap();
+    for key in ["logs.url", "logs.endpoint", "logs.access_key_id", "logs.secret_access_key_file"] {
+        let value = settings[key.strip_prefix("logs.").unwrap()].as_str();
+        house = house.set(key, json!(value));
+    }
+    let it = house.doctor().await;
+    assert_eq!(it.status, Some(0), "{}", it.said);
+    assert!(it.said.contains("ok    logs        s3://logs/fleet at http://127"), "{}", it.said);
+    assert_eq!(server.names(), [""; 0], "nothing is made");
+
+    std::fs::write(&secret, "hunter2").unwrap();
+    let it = house.doctor().await;
+    it.mends_only("logs", &["s3://logs/fleet at http://127", "`logs.secret_access_key_file`"]);
+    assert!(!it.said.contains("hunter2"), "{}", it.said);
+    server.stop();
+    house.doctor().await.mends_only("logs", &[&server.endpoint(), "refused"]);
 }
 
 #[tokio::test]

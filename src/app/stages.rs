@@ -11,6 +11,7 @@ use crate::app::parts::Parts;
 use crate::app::roles::{Role, Roles};
 use crate::config::Config;
 use crate::flow::alone::Alone;
+use crate::flow::archive::{self, Carry};
 use crate::flow::ask::Ask;
 use crate::flow::beat::{self, Beat};
 use crate::flow::evaluate::Evaluate;
@@ -61,7 +62,8 @@ impl Spawner<'_> {
 }
 
 /// Spawns the stages of these roles. The sweep belongs to every instance: it looks after what is
-/// in its own directory, and after the work of whoever is gone.
+/// in its own directory, and after the work of whoever is gone. So does the archive, where there is
+/// a bucket: whoever built before its role was taken has logs, and whoever shows pages has copies.
 pub(super) fn spawn_stages(
     config: &Config,
     roles: &Roles,
@@ -85,6 +87,10 @@ pub(super) fn spawn_stages(
     }
     if parts.shared.store.is_shared() {
         spawner.stage(Beat::new(parts.shared.clone()), |it| &it.beat, beat::PERIOD);
+    }
+    if let Some(archive) = &parts.archive {
+        let carry = Carry::new(parts.shared.clone(), archive.clone());
+        spawner.stage(carry, |it| &it.archive, archive::PERIOD);
     }
     let able = roles.has(Role::Build).then(|| parts.tools.builders.clone());
     let kept = roles.has(Role::Evaluate).then(|| (parts.tools.nix.clone(), parts.roots.clone()));

@@ -8,7 +8,7 @@ use crate::config::mistake::{ConfigErrors, Mistake, Place};
 use crate::config::reader::Reader;
 use crate::config::source::{Environment, Sources};
 use crate::config::{
-    CheckConfig, Config, Github, Http, Nix, Sealed, Store, machine, secret, value,
+    CheckConfig, Config, Github, Http, Nix, Sealed, Store, logs, machine, secret, value,
 };
 
 const HOUR: u64 = 60 * 60;
@@ -35,18 +35,20 @@ impl Loaded {
         let http = read_http(&mut reader);
         let github = read_github(&mut reader);
         let store = read_store(&mut reader);
+        let logs = logs::read(&mut reader);
         let nix = read_nix(&mut reader);
         let builders = builders::read(&mut reader);
         let (mistakes, origins) = reader.finish();
-        match (http, github, store, nix, builders) {
+        match (http, github, store, logs, nix, builders) {
             (
                 Some(http),
                 Some((github, files)),
                 Some(store),
+                Some(logs),
                 Some(nix),
                 Some((builders, machines)),
             ) if mistakes.is_empty() => Ok(Self {
-                config: Config { http, github, store, nix, builders, machines },
+                config: Config { http, github, store, logs, nix, builders, machines },
                 private_key_files: files.private_keys,
                 webhook_secret_files: files.webhook_secrets,
                 origins,
@@ -78,6 +80,7 @@ impl Config {
         reader.skip("http");
         reader.skip("github");
         reader.skip("store");
+        reader.skip("logs");
         let nix = read_nix(&mut reader);
         let builders = builders::read(&mut reader);
         let (mut mistakes, _) = reader.finish();

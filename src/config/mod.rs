@@ -5,6 +5,7 @@
 //! its file and line. Nothing else reads settings, and nothing below validates them again.
 mod builders;
 mod load;
+mod logs;
 mod machine;
 mod machines;
 mod mistake;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crate::domain::builder::Speed;
 
 pub use load::Loaded;
+pub use logs::{Bucket, BucketKeys, Logs};
 pub use machines::MachinesFile;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use source::{DEFAULT_FILE, Environment, FILE_VARIABLE};
@@ -57,6 +59,7 @@ pub struct Config {
     pub http: Http,
     pub github: Github,
     pub store: Store,
+    pub logs: Logs,
     pub nix: Nix,
     pub builders: Vec<Builder>,
     /// Where the builders come from, if not from the settings themselves.

@@ -26,6 +26,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["url", "directory"]),
+    ("logs", &["url", "endpoint", "region", "access_key_id", "secret_access_key_file"]),
     (
         "nix",
         &[
@@ -216,6 +217,11 @@ pub(super) struct Section<'r, 's> {
 }
 
 impl Section<'_, '_> {
+    /// Whether any of these settings is given.
+    pub(super) fn has_any(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|it| self.values.contains_key(*it))
+    }
+
     /// A setting that must be given; `example` shows how. `None` after a mistake.
     pub(super) fn required<T>(
         &mut self,

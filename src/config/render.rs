@@ -36,6 +36,7 @@ impl Loaded {
         page.section("store");
         page.line("url", &quote(&seal_password(&self.config.store.url)));
         page.line("directory", &quote_path(&self.config.store.directory));
+        page.logs();
         page.nix();
         match &self.config.machines {
             None => page.builders(&self.config.builders),
@@ -61,6 +62,22 @@ impl Page<'_> {
     fn line(&mut self, key: &str, value: &str) {
         let origin = self.origin(&format!("{}.{key}", self.section));
         self.push(format_args!("{key} = {value}  # {origin}\n"));
+    }
+
+    /// There is nothing to show where there is no bucket.
+    fn logs(&mut self) {
+        let Some(bucket) = &self.loaded.config.logs.bucket else { return };
+        self.section("logs");
+        self.line("url", &quote(&bucket.url()));
+        for (key, value) in [("endpoint", &bucket.endpoint), ("region", &bucket.region)] {
+            if let Some(value) = value {
+                self.line(key, &quote(value));
+            }
+        }
+        if let Some(keys) = &bucket.keys {
+            self.line("access_key_id", &quote(&keys.access_key_id));
+            self.line("secret_access_key_file", &quote_path(&keys.file));
+        }
     }
 
     fn nix(&mut self) {

@@ -1,4 +1,5 @@
-//! Files that hold secrets: the App's key and the webhook's secrets. No message repeats any of it.
+//! Files that hold secrets: the App's key, the webhook's secrets, a bucket's key. No message repeats
+//! any of it.
 use std::path::PathBuf;
 
 use octocrab::jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -95,6 +96,11 @@ pub(super) fn secrets(given: &Given<'_>) -> Result<Vec<(PathBuf, Sealed)>, Wrong
             .found(bad)
             .remedy("write the secret of the App's webhook settings there, readable for fleetcheck")
     })
+}
+
+/// A secret, and the file it is in.
+pub(super) fn one(given: &Given<'_>) -> Result<(PathBuf, Sealed), Wrong> {
+    secret(given.text().ok_or_else(|| Wrong::wanted("the absolute path of a file"))?)
 }
 
 fn secret(name: &str) -> Result<(PathBuf, Sealed), Wrong> {

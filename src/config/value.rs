@@ -296,7 +296,7 @@ pub(super) fn word(given: &Given<'_>) -> Result<String, Wrong> {
     })
 }
 
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     (1..=50).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')

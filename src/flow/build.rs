@@ -102,6 +102,7 @@ impl Stage for Slot {
         let now = self.shared.clock.now();
         let finished = self.shared.store.finish_attempts(finished, now).await?;
         self.shared.wakeups.tell(&finished.moved);
+        self.shared.wakeups.archive.notify_waiters();
         metrics::counter!(telemetry::FLAKY).increment(finished.flaky);
         for attempt in &finished.lost {
             tracing::warn!(attempt.id = %attempt, "attempt {attempt} was lost while it ran; another takes its place");

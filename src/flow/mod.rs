@@ -5,6 +5,7 @@
 //!   apart, `place` looks what Nix has already).
 //! - [`build`]: waiting builds × a free slot → an attempt → an ending.
 //! - [`look`]: a builder → whether it takes work; [`watch`] wakes the slots for what others changed.
+//! - [`archive`]: an attempt that ended → its log in the bucket, for other instances too.
 //! - [`insight`]: a build that ended well → what changes on its host.
 //! - [`report`]: what is known ≠ what GitHub shows → published.
 //! - [`react`]: comments that were commands are answered.
@@ -13,6 +14,7 @@
 //! - [`alone`]: what one instance does at a time; [`beat`]: that this one is alive.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal.
 pub mod alone;
+pub mod archive;
 pub mod ask;
 pub mod beat;
 pub mod build;

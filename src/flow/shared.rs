@@ -60,6 +60,8 @@ pub struct Wakeups {
     pub look: Notify,
     pub report: Notify,
     pub insight: Notify,
+    /// An attempt ended here, and left a log.
+    pub archive: Notify,
     /// Somebody's work may no longer be wanted.
     pub cancelled: Notify,
     pub sweep: Notify,

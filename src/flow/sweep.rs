@@ -43,7 +43,7 @@ const REFRESHED: i64 = 20;
 /// Bodies of deliveries are kept as long as GitHub can repeat them (3 days; 7 on GHES), and a day
 /// more; runs, their checks and logs for as long as a person may look them up.
 const KEEP_DELIVERIES_MS: i64 = 8 * 86_400_000;
-const KEEP_RUNS_MS: i64 = 90 * 86_400_000;
+pub(super) const KEEP_RUNS_MS: i64 = 90 * 86_400_000;
 
 /// What a look could not do; the next one tries again.
 #[derive(Debug, thiserror::Error)]

@@ -243,8 +243,11 @@ impl From<Unseen> for Failed {
                 StatusCode::NOT_FOUND,
                 "not found, or of a private repository and the link lacks its key",
             ),
-            Unseen::Unavailable | Unseen::Elsewhere => {
+            Unseen::Unavailable => {
                 Self(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again")
+            }
+            Unseen::LogAway => {
+                Self(StatusCode::SERVICE_UNAVAILABLE, "the log is not to be had now; try again")
             }
         }
     }

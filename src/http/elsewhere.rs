@@ -65,12 +65,12 @@ pub(super) async fn read(
     let Some(writer) = front.store.log_writer(attempt).await? else { return Ok(None) };
     if writer.url.is_empty() {
         tracing::warn!(%attempt, instance = %writer.owner, "the log of attempt {attempt} is with instance {}, whose settings have no http.instance_url", writer.owner);
-        return Err(Unseen::Elsewhere);
+        return Err(Unseen::LogAway);
     }
     let path = front.links.path(&path_of(attempt), Visibility::Private);
     ask(&format!("{}{path}&from={from}", writer.url)).await.map_err(|error| {
         tracing::warn!(%attempt, instance = %writer.owner, url = %writer.url, %error, "instance {} at {} does not give the log of attempt {attempt}: {error}", writer.owner, writer.url);
-        Unseen::Elsewhere
+        Unseen::LogAway
     })
 }
 

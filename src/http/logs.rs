@@ -18,7 +18,7 @@ use crate::domain::id::AttemptId;
 use crate::domain::page::BuildView;
 use crate::domain::text::{clean, redact};
 use crate::http::sight::{Key, Unseen, find_build};
-use crate::http::{Front, colour, elsewhere};
+use crate::http::{Front, archived, colour, elsewhere};
 use crate::nix::log::{Chunk, LogStore};
 
 /// Bytes that are read at once.
@@ -61,6 +61,7 @@ pub(super) async fn read(
 ) -> Result<Option<Piece>, Unseen> {
     let chunk = match here(&front.logs, attempt, from).await? {
         Some(chunk) => Some(chunk),
+        None if archived::fetch(front, attempt).await? => here(&front.logs, attempt, from).await?,
         None => elsewhere::read(front, attempt, from).await?,
     };
     Ok(chunk.map(|chunk| {

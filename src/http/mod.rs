@@ -6,10 +6,12 @@
 //! - `pages`: what people read. [`api`]: the same as JSON.
 //! - `builders`: the machines, and what runs there.
 //! - `deliveries`: what GitHub sent, and what did not reach us.
-//! - `logs`: an attempt's log, whole or as it grows; `elsewhere`: one that another instance wrote.
+//! - `logs`: an attempt's log, whole or as it grows; `archived` and `elsewhere`: one that another
+//!   instance wrote, from the bucket or from that instance.
 //! - [`health`]: `/healthz`, `/readyz`, `/metrics`.
 //! - `limits`: what keeps strangers from using up our memory and time.
 pub mod api;
+mod archived;
 mod builders;
 mod colour;
 mod deliveries;
@@ -45,6 +47,7 @@ use crate::github::webhook::Secrets;
 use crate::http::health::Readiness;
 use crate::http::webhook::Door;
 use crate::nix::log::LogStore;
+use crate::nix::log::archive::Archive;
 use crate::store::Store;
 use crate::store::intake::Writer;
 
@@ -61,6 +64,8 @@ pub struct Front {
     pub arrived: Arc<dyn Fn() + Send + Sync>,
     pub store: Store,
     pub logs: LogStore,
+    /// Where logs are that other instances have written.
+    pub archive: Option<Arc<Archive>>,
     /// How far the attempts are that run now.
     pub progress: Arc<DashMap<AttemptId, Counts>>,
     pub links: Links,

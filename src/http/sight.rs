@@ -44,8 +44,8 @@ pub(super) enum Unseen {
     /// There is none of this id, or it is private and the key is not its own: the same to callers.
     Unknown,
     Unavailable,
-    /// It is with another instance, which does not answer.
-    Elsewhere,
+    /// The log that was asked for is in a bucket, or with another instance, that does not answer.
+    LogAway,
 }
 
 impl From<StoreError> for Unseen {
@@ -60,7 +60,7 @@ impl IntoResponse for Unseen {
         match self {
             Self::Unknown => not_found(),
             Self::Unavailable => retry_later("the store does not answer; try again\n"),
-            Self::Elsewhere => retry_later("this log cannot be reached now; try again\n"),
+            Self::LogAway => retry_later("this log cannot be reached now; try again\n"),
         }
     }
 }
@@ -197,7 +197,7 @@ pub(super) async fn build(
         Ok(Some(part)) => Log::End(part),
         Ok(None) => Log::Nothing,
         // The rest of the page is worth reading all the same.
-        Err(Unseen::Elsewhere) => Log::OutOfReach,
+        Err(Unseen::LogAway) => Log::OutOfReach,
         Err(unseen @ (Unseen::Unknown | Unseen::Unavailable)) => return Err(unseen),
     };
     Ok(pages::build::render(&found, &log, &front.links))

@@ -3,8 +3,10 @@
 //! A log is a file of zstd frames, so `zstdcat` shows it. Before each frame stands a small frame
 //! that zstd skips, with the place of its bytes in the whole log: so a reader finds a place
 //! without unpacking what lies before it. Places count from the log's first byte, those that were
-//! left out included, and never change while the log grows. Nothing here is async: it reads and
-//! writes a file.
+//! left out included, and never change while the log grows. Nothing here is async, as it reads and
+//! writes files, but the [`archive`]: the bucket in which finished logs are kept for all instances.
+pub mod archive;
+mod copies;
 mod frame;
 mod writer;
 
@@ -77,6 +79,7 @@ impl LogStore {
         let mut reading =
             Reading { from, at_most, chunk: Chunk { next: from, ..Chunk::default() } };
         let Some(file) = open(&path)? else { return Ok(None) };
+        copies::note_use(&file);
         let mut has_end = false;
         let mut frames = Frames::of(file);
         while let Some(header) = frames.header()? {
@@ -117,12 +120,16 @@ impl LogStore {
         Ok(())
     }
 
-    /// `logs/AA/ATTEMPT.zst`, with the last digits of the id: its first are the time and would
-    /// put all into one folder.
     fn path(&self, attempt: &AttemptId) -> PathBuf {
-        let id = attempt.as_str();
-        self.directory.join(&id[id.len() - 2..]).join(format!("{id}.zst"))
+        self.directory.join(name(attempt))
     }
+}
+
+/// `AA/ATTEMPT.zst`, with the last digits of the id: its first are the time and would put all into
+/// one folder.
+fn name(attempt: &AttemptId) -> String {
+    let id = attempt.as_str();
+    format!("{}/{id}.zst", &id[id.len() - 2..])
 }
 
 /// Collects a chunk from frames that come in order.

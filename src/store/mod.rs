@@ -11,7 +11,8 @@
 //! - [`facts`]: what is known before a run is planned.
 //! - [`failures`]: what attempts at a derivation came to before.
 //! - [`runs`]: a run is claimed, listed and evaluated; `settle`: what becomes of each build then.
-//! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised.
+//! - [`queue`]: which builds wait, and for what; [`attempts`]: the derivations that are realised;
+//!   [`archived`]: which of their logs are in the bucket.
 //! - [`builders`]: how it stands with the machines they go to.
 //! - `people`: what people ask about and what comes of it; [`reactions`]: the answers to comments.
 //! - [`recover`]: what did not reach us, and when that was looked at; `repositories`: those that
@@ -30,6 +31,7 @@
 //!   derivations are, and who takes them over.
 //! - `notices`: what other instances of the service are told, and tell.
 //! - `moves`: the one place that writes a life's new state and notes who must hear of it.
+pub mod archived;
 pub mod attempts;
 mod base;
 mod body;

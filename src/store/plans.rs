@@ -2,6 +2,7 @@
 //! length is what is open now, and never along all that there ever was.
 use sqlx::Row as _;
 
+use crate::store::archived::{UNARCHIVED, UNSHOWN};
 use crate::store::bump::REFRESH_HOSTS;
 use crate::store::queue::{CANDIDATES, KINDS};
 use crate::store::reports::BEHIND_OF;
@@ -52,4 +53,14 @@ async fn what_is_behind_is_found_without_what_was_shown() {
 async fn progress_is_looked_for_among_what_is_open() {
     let plan = plan(REFRESH_HOSTS).await.unwrap();
     assert_eq!(scans(&plan), [""; 0], "{plan}");
+}
+
+#[tokio::test]
+async fn logs_are_carried_to_and_from_the_bucket_along_an_index() {
+    for (statement, index) in [(UNARCHIVED, "attempt_unarchived"), (UNSHOWN, "attempt_archived")] {
+        let plan = plan(statement).await.unwrap();
+        assert!(plan.contains(&format!("INDEX {index} (")), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        assert_eq!(scans(&plan), [""; 0], "{plan}");
+    }
 }

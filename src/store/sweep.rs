@@ -98,7 +98,8 @@ impl Store {
     }
 
     /// Forgets a portion of the runs that ended before this moment, with their builds and reports;
-    /// gives the attempts that nothing shows any more, for their logs to be removed.
+    /// gives the attempts that nothing shows any more, for their logs to be removed. Those whose logs
+    /// are in the bucket stay, see [`Store::archived_unshown`].
     pub async fn forget_runs(&self, before: Timestamp) -> Result<Vec<AttemptId>> {
         const OLD: &str = "(SELECT r.id FROM run r WHERE r.state = 'ended' AND r.state_at < $1 \
              AND NOT EXISTS (SELECT 1 FROM build b WHERE b.run_id = r.id AND b.state <> 'ended') \
@@ -115,8 +116,9 @@ impl Store {
         }
         let found = sqlx::query(
             "DELETE FROM attempt WHERE id IN (SELECT a.id FROM attempt a \
-             WHERE a.state = 'ended' AND a.ended_at < $1 AND NOT EXISTS \
-             (SELECT 1 FROM build b WHERE b.attempt_id = a.id) LIMIT 500) RETURNING id",
+             WHERE a.state = 'ended' AND a.ended_at < $1 AND COALESCE(a.archived_at, 0) = 0 \
+             AND NOT EXISTS (SELECT 1 FROM build b WHERE b.attempt_id = a.id) LIMIT 500) \
+             RETURNING id",
         )
         .bind(before.0)
         .fetch_all(&mut *tx)

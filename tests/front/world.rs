@@ -92,6 +92,7 @@ impl World {
             store: store.clone(),
             progress: Arc::clone(&progress),
             logs: logs.clone(),
+            archive: None,
             links: links.clone(),
             readiness: readiness.clone(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -1,6 +1,7 @@
 //! Sentences through the front door: real HTTP in, a GitHub of values out, real Nix and git between.
 #![expect(clippy::unwrap_used, reason = "the harness may panic")]
 mod any_order;
+mod archive;
 mod builder_trouble;
 mod builders;
 mod calls;

@@ -22,6 +22,7 @@ macro_rules! contract {
     )*};
 }
 
+mod archived;
 mod attempts;
 mod builders;
 mod claims;

@@ -11,6 +11,8 @@ pub mod machine;
 pub mod nix;
 pub mod people;
 pub mod processes;
+#[path = "s3.rs"]
+pub mod s3;
 mod settings;
 pub mod system;
 
@@ -47,6 +49,8 @@ pub struct World {
     owners: Vec<String>,
     /// Blocks of the settings file, for builders on other machines.
     pub builders: String,
+    /// Of the settings file, `[logs]`.
+    pub logs: String,
     /// For `store.url`; without it `SQLite` in a file.
     store: Option<String>,
     /// For `--roles`; without it all of them.
@@ -77,6 +81,7 @@ impl World {
         other.github_settings.clone_from(&self.github_settings);
         other.owners.clone_from(&self.owners);
         other.builders.clone_from(&self.builders);
+        other.logs.clone_from(&self.logs);
         other
     }
 
@@ -100,6 +105,7 @@ impl World {
             keys: None,
             owners: vec!["acme".to_owned()],
             builders: String::new(),
+            logs: String::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::World;
 use super::machine::Machine;
+use super::s3::S3;
 
 impl World {
     /// Builds the repositories of this account too.
@@ -39,6 +40,13 @@ impl World {
     /// Other instances are told where this one is.
     pub fn reachable(mut self) -> Self {
         writeln!(self.http_settings, "instance_url = {:?}", self.url("/")).unwrap();
+        self
+    }
+
+    /// With finished logs in this bucket.
+    pub fn bucket(mut self, bucket: &S3) -> Self {
+        let secret = self.directory.path().join("bucket");
+        self.logs = format!("[logs]\n{}", bucket.settings(&secret));
         self
     }
 
@@ -97,6 +105,7 @@ owners = {owners:?}
 [store]
 url = "{store}"
 directory = "{state}"
+{logs}
 [nix]
 program = "{nix}"
 {settings}
@@ -115,6 +124,7 @@ program = "{nix}"
                 .unwrap_or_else(|| format!("sqlite:{}", at("fleetcheck.db").display())),
             state = at("state").display(),
             nix = self.nix.program().display(),
+            logs = self.logs,
             settings = self.settings,
             github_settings = self.github_settings,
             http_settings = self.http_settings,

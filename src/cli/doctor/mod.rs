@@ -1,6 +1,7 @@
 //! `fleetcheck doctor`: looks at everything that `serve` needs, one thing after the other, and says
 //! for each what is wrong and what to do. No look takes longer than [`PATIENCE`].
 mod github;
+mod logs;
 mod machine;
 mod nix;
 
@@ -32,7 +33,7 @@ pub(super) async fn run(path: Option<&Path>, env: &Environment) -> u8 {
     match Loaded::load(path, env) {
         Ok(loaded) => {
             doctor.settings(&loaded);
-            let Config { http, github, store, nix, builders, machines: _ } = &loaded.config;
+            let Config { http, github, store, logs, nix, builders, machines: _ } = &loaded.config;
             doctor.look("github", github::look(github, &loaded.private_key_files)).await;
             doctor.look("nix", nix::look(nix)).await;
             doctor.look("nix-daemon", nix::look_at_daemon(nix)).await;
@@ -40,6 +41,9 @@ pub(super) async fn run(path: Option<&Path>, env: &Environment) -> u8 {
             doctor.look("git", machine::git()).await;
             doctor.look("directory", machine::directory(&store.directory)).await;
             doctor.look("store", machine::store(&store.url)).await;
+            if let Some(bucket) = &logs.bucket {
+                doctor.look("logs", logs::look(bucket, &store.directory)).await;
+            }
             doctor.look("disk", machine::disks(&store.directory, env)).await;
             doctor.look("address", machine::address(&http.public_url)).await;
         }
