@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use world::github::{FakeGitHub, Fault, OTHER_PRIVATE_KEY, OTHER_PUBLIC_KEY, Operation, Options};
 use world::nix::TestNix;
-use world::s3::S3;
+use world::s3::{S3, SECRET};
 
 /// A house in order, in which each test breaks one thing.
 struct House {
@@ -23,6 +23,7 @@ struct House {
     nix: TestNix,
     folder: tempfile::TempDir,
     settings: BTreeMap<&'static str, Value>,
+    environment: BTreeMap<&'static str, String>,
 }
 
 struct Told {
@@ -55,7 +56,7 @@ impl House {
             ("store.directory", json!(at("state"))),
             ("nix.program", json!(nix.program())),
         ];
-        Self { github, nix, folder, settings: settings.into() }
+        Self { github, nix, folder, settings: settings.into(), environment: BTreeMap::new() }
     }
 
     fn set(mut self, key: &'static str, value: Value) -> Self {
@@ -72,6 +73,7 @@ impl House {
             .args(["doctor", "--config"])
             .arg(file)
             .envs(self.nix.env())
+            .envs(&self.environment)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .kill_on_drop(true)
@@ -300,6 +302,18 @@ async fn a_bucket_is_tried_out_and_what_it_refuses_is_told_with_what_to_do() {
     assert!(it.said.contains("ok    logs        s3://logs/fleet at http://127"), "{}", it.said);
     assert_eq!(server.names(), [""; 0], "nothing is made");
 
+    // Without a key in the settings the environment's counts, and then a role that the machine has.
+    let keys = ["logs.access_key_id", "logs.secret_access_key_file"];
+    let [id, file] = keys.map(|key| house.settings.remove(key).unwrap());
+    house.environment.insert("AWS_METADATA_ENDPOINT", server.endpoint() + "/no");
+    let says = ["there is no key for it", "AWS_SECRET_ACCESS_KEY"];
+    house.doctor().await.mends_only("logs", &says);
+    house.environment.insert("AWS_ACCESS_KEY_ID", id.as_str().unwrap().to_owned());
+    house.environment.insert("AWS_SECRET_ACCESS_KEY", SECRET.to_owned());
+    let it = house.doctor().await;
+    assert_eq!(it.status, Some(0), "{}", it.said);
+
+    let house = house.set(keys[0], id).set(keys[1], file);
     std::fs::write(&secret, "hunter2").unwrap();
     let it = house.doctor().await;
     it.mends_only("logs", &["s3://logs/fleet at http://127", "`logs.secret_access_key_file`"]);

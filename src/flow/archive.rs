@@ -155,8 +155,8 @@ impl Stage for Carry {
     type Error = CarryError;
 
     async fn step(&self, stop: &CancellationToken) -> Result<Step, CarryError> {
-        self.tidy().await?;
         let moved = self.carry(stop).await? + self.forget().await?;
+        self.tidy().await?;
         Ok(if moved > 0 { Step::Worked } else { Step::Idle })
     }
 }

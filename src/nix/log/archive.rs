@@ -7,9 +7,9 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, ObjectStoreExt as _, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStoreExt as _, RetryConfig};
 use tokio::time::timeout;
 
 use crate::config::Bucket;
@@ -71,18 +71,22 @@ impl Archive {
         if let Some(region) = region {
             builder = builder.with_region(region);
         }
-        let mut client = ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(REQUEST);
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint);
-            client = client.with_allow_http(endpoint.starts_with("http://"));
+            builder = builder.with_allow_http(endpoint.starts_with("http://"));
+        }
+        for (key, limit) in
+            [(ClientConfigKey::ConnectTimeout, CONNECT), (ClientConfigKey::Timeout, REQUEST)]
+        {
+            let limit = format!("{} s", limit.as_secs());
+            builder = builder.with_config(AmazonS3ConfigKey::Client(key), limit);
         }
         let retry = RetryConfig {
             backoff: BackoffConfig { max_backoff: Duration::from_secs(2), ..Default::default() },
             max_retries: RETRIES,
             retry_timeout: RETRY,
         };
-        let built =
-            builder.with_bucket_name(bucket).with_client_options(client).with_retry(retry).build();
+        let built = builder.with_bucket_name(bucket).with_retry(retry).build();
         let told = |error| ArchiveError::Bucket { name: name.clone(), why: why(&error) };
         Ok(Self { bucket: built.map_err(told)?, prefix: prefix.clone(), logs, name })
     }
@@ -167,6 +171,13 @@ impl Archive {
 
 /// What is wrong, in words that hold nothing of the answer but S3's name for it.
 fn why(error: &object_store::Error) -> String {
+    let all = error.to_string();
+    if all.contains("/latest/api/token") || all.contains("/latest/meta-data/") {
+        // It is the machine that was asked, as Amazon's are, and not the bucket.
+        return "there is no key for it, neither in `[logs]` nor in AWS_ACCESS_KEY_ID and \
+                AWS_SECRET_ACCESS_KEY, and this machine has no role that gives one"
+            .to_owned();
+    }
     let innermost = innermost(error).to_string();
     let code = innermost
         .split_once("<Code>")
