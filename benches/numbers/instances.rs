@@ -1,24 +1,20 @@
 //! Several instances on one `PostgreSQL`, and how the cost of a step grows with what there is.
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleetcheck::domain::Timestamp;
-use fleetcheck::domain::build::{Attempted, Derivation, Ending, Required, Waiting};
-use fleetcheck::domain::id::{AttemptId, AttrPath, InstallationId, RepositoryId};
-use fleetcheck::domain::incoming::{Repository, Visibility};
+use fleetcheck::domain::build::{Attempted, Ending};
+use fleetcheck::domain::id::{AttemptId, InstallationId, RepositoryId};
 use fleetcheck::domain::plan::Capability;
-use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
+use fleetcheck::domain::run::Run;
 use fleetcheck::flow::new_id;
-use fleetcheck::store::decide::Decided;
 use fleetcheck::store::intake::{Arrival, NewDelivery};
-use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
 use fleetcheck::store::{Body, Store};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Server;
-use crate::{ms, percentile};
+use crate::{ms, percentile, seed};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const LEASE: i64 = 3_600_000;
@@ -111,69 +107,21 @@ async fn intake(stores: &[Store]) -> f64 {
     DELIVERIES as f64 / took.as_secs_f64()
 }
 
-fn repository() -> Repository {
-    Repository {
-        id: RepositoryId(42),
-        node_id: None,
-        owner: "acme".parse().unwrap(),
-        name: "fleet".parse().unwrap(),
-        default_branch: "main".parse().unwrap(),
-        visibility: Visibility::Private,
-        installation: InstallationId(7),
-    }
-}
-
-fn derivation(name: &str) -> Derivation {
-    let path = |end: &str| format!("/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-{name}{end}");
-    Derivation {
-        path: path(".drv").parse().unwrap(),
-        outputs: BTreeMap::from([("out".to_owned(), path("").parse().unwrap())]),
-        system: "x86_64-linux".into(),
-        features: vec![],
-    }
-}
-
 /// A run whose hosts wait with this instance; how long it took to list them and to note what their
 /// evaluation gave.
 async fn evaluated(store: &Store, number: usize, hosts: usize) -> (Run, Duration, Duration) {
-    let run = Run {
-        id: new_id(),
-        repository: RepositoryId(42),
-        sha: format!("{:040x}", number + 1).parse().unwrap(),
-        reason: Reason::PullRequest(i64::try_from(number).unwrap()),
-        base: None,
-        occurred_at: NOW,
-        created_at: NOW,
-        problem: None,
-        waits: None,
-        trust: Trust::Trusted,
-        approval: Approval::NotNeeded,
-        base_branch: None,
-        merge: None,
-        skip: Skip::Heeded,
-        note: None,
-        state: RunState::Requested,
-    };
-    let asked = delivery(1_000_000 + number);
-    store.accept(vec![asked.clone()]).await.unwrap();
-    let start = Decided::Start { repository: repository(), run: run.clone(), supersede: vec![] };
-    let _ = store.decide(&asked.guid, start, NOW).await.unwrap();
-    let (claim, _) = store.claim_run("bench", NOW, LEASE).await.unwrap().unwrap();
-    let listed = (0..hosts).map(|host| {
-        let attr = AttrPath::host(&format!("host{host}"));
-        NewBuild { id: new_id(), label: attr.label().ok(), attr, required: Required::Required }
-    });
+    let repository = seed::repository(42, 7);
+    let run = seed::run(&repository, number, NOW);
+    let claim = seed::claimed(store, (repository, run.clone()), NOW, LEASE).await;
+    let listed = seed::hosts(hosts);
     let since = Instant::now();
-    let (builds, _) = store.list_builds(&claim, listed.collect(), NOW).await.unwrap();
+    let (builds, _) = store.list_builds(&claim, listed, NOW).await.unwrap();
     let listing = since.elapsed();
-    let outcomes = builds.into_iter().enumerate().map(|(host, build)| EvaluationOutcome {
-        build: build.id,
-        outcome: Outcome::Wait(derivation(&format!("run{number}-host{host}")), Waiting::Slot),
-        took: None,
-        warnings: vec![],
-    });
+    let wanted = (0..hosts).map(|it| format!("run{number}-host{it}"));
+    let wanted = wanted.map(|it| seed::derivation(&it, "x86_64-linux"));
+    let outcomes = seed::waiting(builds, wanted);
     let since = Instant::now();
-    let _ = store.evaluated(&claim, outcomes.collect(), NOW).await.unwrap();
+    let _ = store.evaluated(&claim, outcomes, NOW).await.unwrap();
     let noting = since.elapsed();
     let _ = store.finish_evaluation(&claim, NOW).await.unwrap();
     (run, listing, noting)

@@ -7,24 +7,21 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use fleetcheck::config::{self, Sealed};
 use fleetcheck::domain::Timestamp;
-use fleetcheck::domain::build::{Attempted, BuildFailure, Derivation, Ending, Required, Waiting};
-use fleetcheck::domain::id::{
-    AttemptId, AttrPath, BuildId, CommitSha, InstallationId, RepositoryId,
-};
-use fleetcheck::domain::incoming::{Repository, Visibility};
+use fleetcheck::domain::build::{Attempted, BuildFailure, Derivation, Ending, Waiting};
+use fleetcheck::domain::id::{AttemptId, BuildId, CommitSha};
+use fleetcheck::domain::incoming::Repository;
 use fleetcheck::domain::link::Links;
-use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
+use fleetcheck::domain::run::Run;
 use fleetcheck::flow::report::{Report, Settings};
 use fleetcheck::flow::shared::{Shared, Wakeups};
 use fleetcheck::flow::{Clock, Stage, new_id};
 use fleetcheck::github::client::Github;
 use fleetcheck::nix::log::LogStore;
-use fleetcheck::store::decide::Decided;
-use fleetcheck::store::intake::{Arrival, NewDelivery};
-use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
-use fleetcheck::store::{Body, RunClaim, Store};
+use fleetcheck::store::runs::{EvaluationOutcome, Outcome};
+use fleetcheck::store::{RunClaim, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::seed;
 use crate::world::github::{
     Contents, Contract, Echoes, FakeGitHub, Limits, Operation, Options, RepoHandle, RetryAfter,
 };
@@ -163,56 +160,17 @@ impl Hour {
         let sha = |n: usize| -> CommitSha { format!("{:040x}", n + 1).parse().unwrap() };
         self.fake.believe(repo, sha(number).as_str());
         let repository = Repository {
-            id: RepositoryId(repo.id),
             node_id: format!("R_{}", repo.id).parse().ok(),
-            owner: "acme".parse().unwrap(),
             name: repo.name.parse().unwrap(),
-            default_branch: "main".parse().unwrap(),
-            visibility: Visibility::Private,
-            installation: InstallationId(repo.installation),
+            ..seed::repository(repo.id, repo.installation)
         };
         let run = Run {
-            id: new_id(),
-            repository: repository.id,
-            sha: sha(number),
-            // Each of a pull request of its own: none supersedes another.
-            reason: Reason::PullRequest(i64::try_from(number).unwrap()),
             base: number.checked_sub(REPOSITORIES).map(sha),
-            occurred_at: now,
-            created_at: now,
-            problem: None,
-            waits: None,
-            trust: Trust::Trusted,
-            approval: Approval::NotNeeded,
-            base_branch: None,
-            merge: None,
-            skip: Skip::Heeded,
-            note: None,
-            state: RunState::Requested,
-        };
-        let delivery = NewDelivery {
-            guid: new_id(),
-            event: "pull_request".to_owned(),
-            action: None,
-            repository: Some(repository.id),
-            installation: Some(repository.installation),
-            received_at: now,
-            standing: Arrival::Received { body_sha256: format!("{number:064x}") },
-            body: Body::pack(b"{}").unwrap(),
+            ..seed::run(&repository, number, now)
         };
         let store = &self.shared.store;
-        let guid = delivery.guid.clone();
-        store.accept(vec![delivery]).await.unwrap();
-        let start = Decided::Start { repository, run, supersede: vec![] };
-        let _ = store.decide(&guid, start, now).await.unwrap();
-        let lease = 7_200_000;
-        let (claim, _) = store.claim_run("the bench", now, lease).await.unwrap().unwrap();
-        let new = |n: usize| {
-            let attr = AttrPath::host(&format!("host{n}"));
-            NewBuild { id: new_id(), label: attr.label().ok(), attr, required: Required::Required }
-        };
-        let all = (0..HOSTS).map(new).collect();
-        let (builds, _) = store.list_builds(&claim, all, now).await.unwrap();
+        let claim = seed::claimed(store, (repository, run), now, 7_200_000).await;
+        let (builds, _) = store.list_builds(&claim, seed::hosts(HOSTS), now).await.unwrap();
         Push {
             at: now.0,
             repo: number % REPOSITORIES,

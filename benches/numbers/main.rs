@@ -12,6 +12,7 @@ mod logs;
 mod machine;
 mod memory;
 mod placement;
+mod seed;
 #[path = "../../tests/store/postgres.rs"]
 mod server;
 #[path = "../../tests/world/mod.rs"]

@@ -3,22 +3,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleetcheck::domain::Timestamp;
-use fleetcheck::domain::build::{Derivation, Required, Waiting};
-use fleetcheck::domain::id::{AttrPath, InstallationId, RepositoryId};
-use fleetcheck::domain::incoming::{Repository, Visibility};
-use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
-use fleetcheck::flow::new_id;
-use fleetcheck::store::decide::Decided;
-use fleetcheck::store::intake::{Arrival, NewDelivery};
-use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
-use fleetcheck::store::{Body, Store};
+use fleetcheck::domain::build::Derivation;
+use fleetcheck::store::Store;
 use sqlx::AnyPool;
 use tokio::time::{Instant, sleep};
 
 use crate::world::World;
 use crate::world::github::{Contract, Options};
 use crate::world::nix::TestNix;
-use crate::{machine, ms};
+use crate::{machine, ms, seed};
 
 const RUNS: usize = 20;
 const HOSTS: usize = 500;
@@ -100,62 +93,13 @@ fn blocker(world: &World, n: usize) -> Derivation {
     Derivation { path: drv.parse().unwrap(), ..derivation(world, &format!("blocker{n}")) }
 }
 
-#[expect(clippy::cast_possible_wrap, reason = "small numbers")]
 async fn add_run(store: &Store, world: &World, number: usize, wanted: Vec<Derivation>) {
-    let now = Timestamp(jiff::Timestamp::now().as_millisecond() - 3_600_000 + number as i64);
-    let repository = Repository {
-        id: RepositoryId(world.repo.id),
-        node_id: None,
-        owner: "acme".parse().unwrap(),
-        name: "fleet".parse().unwrap(),
-        default_branch: "main".parse().unwrap(),
-        visibility: Visibility::Private,
-        installation: InstallationId(world.repo.installation),
-    };
-    let run = Run {
-        id: new_id(),
-        repository: repository.id,
-        sha: format!("{:040x}", number + 1).parse().unwrap(),
-        reason: Reason::PullRequest(number as i64),
-        base: None,
-        occurred_at: now,
-        created_at: now,
-        problem: None,
-        waits: None,
-        trust: Trust::Trusted,
-        approval: Approval::NotNeeded,
-        base_branch: None,
-        merge: None,
-        skip: Skip::Heeded,
-        note: None,
-        state: RunState::Requested,
-    };
-    let delivery = NewDelivery {
-        guid: new_id(),
-        event: "pull_request".to_owned(),
-        action: None,
-        repository: Some(repository.id),
-        installation: Some(repository.installation),
-        received_at: now,
-        standing: Arrival::Received { body_sha256: format!("{number:064x}") },
-        body: Body::pack(b"{}").unwrap(),
-    };
-    let guid = delivery.guid.clone();
-    store.accept(vec![delivery]).await.unwrap();
-    let start = Decided::Start { repository, run, supersede: vec![] };
-    let _ = store.decide(&guid, start, now).await.unwrap();
-    let (claim, _) = store.claim_run("the bench", now, 60_000).await.unwrap().unwrap();
-    let listed = wanted.iter().enumerate().map(|(n, _)| {
-        let attr = AttrPath::host(&format!("host{n}"));
-        NewBuild { id: new_id(), label: attr.label().ok(), attr, required: Required::Required }
-    });
-    let (builds, _) = store.list_builds(&claim, listed.collect(), now).await.unwrap();
-    let outcomes = builds.into_iter().zip(wanted).map(|(build, derivation)| EvaluationOutcome {
-        build: build.id,
-        outcome: Outcome::Wait(derivation, Waiting::Slot),
-        took: None,
-        warnings: vec![],
-    });
-    let _ = store.evaluated(&claim, outcomes.collect(), now).await.unwrap();
+    let place = i64::try_from(number).unwrap();
+    let now = Timestamp(jiff::Timestamp::now().as_millisecond() - 3_600_000 + place);
+    let repository = seed::repository(world.repo.id, world.repo.installation);
+    let run = seed::run(&repository, number, now);
+    let claim = seed::claimed(store, (repository, run), now, 60_000).await;
+    let (builds, _) = store.list_builds(&claim, seed::hosts(wanted.len()), now).await.unwrap();
+    let _ = store.evaluated(&claim, seed::waiting(builds, wanted), now).await.unwrap();
     let _ = store.finish_evaluation(&claim, now).await.unwrap();
 }

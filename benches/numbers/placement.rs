@@ -1,29 +1,23 @@
 //! Ten thousand builds wait on a hundred builders: what a free slot's look at the queue costs, and
 //! what its decision.
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleetcheck::domain::Timestamp;
-use fleetcheck::domain::build::{Attempted, Derivation, Ending, Required, Waiting};
+use fleetcheck::domain::build::{Attempted, Ending};
 use fleetcheck::domain::builder::{Condition, Facts, Speed};
-use fleetcheck::domain::id::{AttrPath, InstallationId, RepositoryId};
-use fleetcheck::domain::incoming::{Repository, Visibility};
 use fleetcheck::domain::plan::Capability;
 use fleetcheck::domain::queue::{Candidate, place, take};
-use fleetcheck::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
 use fleetcheck::flow::new_id;
+use fleetcheck::store::Store;
 use fleetcheck::store::builders::{Known, Whose};
-use fleetcheck::store::decide::Decided;
-use fleetcheck::store::intake::{Arrival, NewDelivery};
-use fleetcheck::store::runs::{EvaluationOutcome, NewBuild, Outcome};
-use fleetcheck::store::{Body, Store};
 use tokio::time::Instant;
 
-use crate::{ms, percentile};
+use crate::{ms, percentile, seed};
 
 const SYSTEMS: [&str; 4] = ["x86_64-linux", "aarch64-linux", "riscv64-linux", "aarch64-darwin"];
 const BUILDERS: usize = 100;
 const SLOTS: u32 = 4;
+const LEASE: i64 = 60_000;
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 /// Builds of a run.
 const HOSTS: usize = 500;
@@ -83,7 +77,7 @@ async fn measure(own: usize, others: usize) {
         if look < CLAIMS {
             let wanted: Vec<_> = taken.into_iter().map(|drv| (drv, new_id())).collect();
             let begun = Instant::now();
-            let claimed = store.claim_attempts(&wanted, "builder0", "the bench", NOW, 60_000).await;
+            let claimed = store.claim_attempts(&wanted, "builder0", "the bench", NOW, LEASE).await;
             took[3].push(begun.elapsed());
             let (claims, _) = claimed.unwrap();
             assert_eq!(claims.len(), wanted.len());
@@ -124,74 +118,13 @@ async fn know_builders(store: &Store) {
     }
 }
 
-#[expect(clippy::cast_possible_wrap, reason = "small numbers")]
 async fn add_run(store: &Store, number: usize, system: &str) {
-    let now = NOW.plus(number as i64);
-    let repository = Repository {
-        id: RepositoryId(42),
-        node_id: None,
-        owner: "acme".parse().unwrap(),
-        name: "fleet".parse().unwrap(),
-        default_branch: "main".parse().unwrap(),
-        visibility: Visibility::Private,
-        installation: InstallationId(7),
-    };
-    let run = Run {
-        id: new_id(),
-        repository: repository.id,
-        sha: format!("{:040x}", number + 1).parse().unwrap(),
-        reason: Reason::PullRequest(number as i64),
-        base: None,
-        occurred_at: now,
-        created_at: now,
-        problem: None,
-        waits: None,
-        trust: Trust::Trusted,
-        approval: Approval::NotNeeded,
-        base_branch: None,
-        merge: None,
-        skip: Skip::Heeded,
-        note: None,
-        state: RunState::Requested,
-    };
-    let delivery = NewDelivery {
-        guid: new_id(),
-        event: "pull_request".to_owned(),
-        action: None,
-        repository: Some(repository.id),
-        installation: Some(repository.installation),
-        received_at: now,
-        standing: Arrival::Received { body_sha256: format!("{number:064x}") },
-        body: Body::pack(b"{}").unwrap(),
-    };
-    let guid = delivery.guid.clone();
-    store.accept(vec![delivery]).await.unwrap();
-    let _ = store
-        .decide(&guid, Decided::Start { repository, run, supersede: vec![] }, now)
-        .await
-        .unwrap();
-    let (claim, _) = store.claim_run("the bench", now, 60_000).await.unwrap().unwrap();
-    let listed = (0..HOSTS).map(|n| {
-        let attr = AttrPath::host(&format!("host{n}"));
-        NewBuild { id: new_id(), label: attr.label().ok(), attr, required: Required::Required }
-    });
-    let (builds, _) = store.list_builds(&claim, listed.collect(), now).await.unwrap();
-    let outcomes = builds.into_iter().enumerate().map(|(n, build)| EvaluationOutcome {
-        build: build.id,
-        outcome: Outcome::Wait(derivation(&format!("{number}-{n}"), system), Waiting::Slot),
-        took: None,
-        warnings: vec![],
-    });
-    let _ = store.evaluated(&claim, outcomes.collect(), now).await.unwrap();
+    let now = NOW.plus(i64::try_from(number).unwrap());
+    let repository = seed::repository(42, 7);
+    let run = seed::run(&repository, number, now);
+    let claim = seed::claimed(store, (repository, run), now, LEASE).await;
+    let (builds, _) = store.list_builds(&claim, seed::hosts(HOSTS), now).await.unwrap();
+    let wanted = (0..HOSTS).map(|n| seed::derivation(&format!("{number}-{n}"), system));
+    let _ = store.evaluated(&claim, seed::waiting(builds, wanted), now).await.unwrap();
     let _ = store.finish_evaluation(&claim, now).await.unwrap();
-}
-
-fn derivation(name: &str, system: &str) -> Derivation {
-    let path = |end: &str| format!("/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-{name}{end}");
-    Derivation {
-        path: path(".drv").parse().unwrap(),
-        outputs: BTreeMap::from([("out".to_owned(), path("").parse().unwrap())]),
-        system: system.to_owned(),
-        features: vec![],
-    }
 }
