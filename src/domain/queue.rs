@@ -74,11 +74,12 @@ pub struct Candidate {
 /// shares an operation, and no more than is over soon.
 const QUICK_MS: i64 = 500;
 const BATCH_MS: i64 = 5_000;
-/// An operation costs a tenth of a second whatever it builds; what is over in about that is not
-/// shared out between slots.
-const LEAST_MS: i64 = 150;
-/// One Nix operation grows faster than linearly with its goals; 10 to 50 is where it is fast.
-const LARGEST_BATCH: usize = 50;
+/// An operation costs some 20 ms whatever it builds; what is over in about that is not shared out
+/// between slots.
+const LEAST_MS: i64 = 40;
+/// One Nix operation grows faster than linearly with its goals: each that waits looks again
+/// whenever one has ended.
+const LARGEST_BATCH: usize = 20;
 
 /// What a free slot takes, of `slots` on this builder: the first that waits, and with it quick
 /// ones of the same run (one run, so that superseding it ends no other's work).
@@ -202,8 +203,9 @@ mod tests {
     #[test]
     fn what_takes_no_time_is_not_shared_out() {
         let waiting: Vec<Candidate> = (0..30).map(|n| candidate(n, ONE, Some(10))).collect();
-        assert_eq!(take(&waiting, 4).len(), 15);
-        assert_eq!(take(&waiting[..12], 4).len(), 12);
+        assert_eq!(take(&waiting, 4).len(), 8);
+        assert_eq!(take(&waiting[..12], 4).len(), 4, "not three");
+        assert_eq!(take(&waiting[..4], 4).len(), 4, "not one");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A status for every derivation, live log lines with the derivation they belong to, and limits
 //! that work: none of it can be had from `nix build`. The same protocol runs over ssh.
 mod limits;
+mod options;
 mod paths;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use crate::nix::reason;
 pub use crate::nix::status::{BuildResult, Status};
 use crate::nix::tree::Tree;
 use crate::nix::wire::{self, Cursor, Request, Unreadable};
+use crate::nix::worker::options::options;
 pub use crate::nix::worker::paths::{Fetched, PathInfo};
 
 pub use limits::{BuildLimits, Mode};
@@ -49,6 +51,7 @@ pub struct Worker {
     version: String,
     usable: bool,
     operations: u64,
+    built: usize,
 }
 
 /// Why an operation gave no answer.
@@ -120,8 +123,15 @@ impl Worker {
         let (mut child, tree) = invocation.spawn(&mut invocation.command())?;
         let no_pipes = || WorkerError::Lost { words: "it has no pipes".to_owned() };
         let connection = Connection::of(&mut child).ok_or_else(no_pipes)?;
-        let mut worker =
-            Self { child, tree, connection, version: String::new(), usable: false, operations: 0 };
+        let mut worker = Self {
+            child,
+            tree,
+            connection,
+            version: String::new(),
+            usable: false,
+            operations: 0,
+            built: 0,
+        };
         let greeted = timeout(PATIENCE, worker.greet()).await;
         greeted.map_err(|_| WorkerError::Silent(PATIENCE))??;
         Ok(worker)
@@ -219,8 +229,9 @@ impl Worker {
             .number(operation::BUILD_PATHS_WITH_RESULTS)
             .texts(drvs.iter().map(|it| format!("{it}!*")))
             .number(limits.mode.number());
-        self.ask(&options(limits), |_| Ok(())).await?;
+        self.ask(&options(limits, &self.version), |_| Ok(())).await?;
         self.begin()?;
+        self.built += drvs.len();
         self.connection.send(&request).await?;
         let tree = &self.tree;
         let mut observe = |it: Observed<'_>| {
@@ -290,39 +301,6 @@ impl Worker {
     }
 }
 
-/// `SetOptions`.
-///
-/// `builders` is emptied: a machine's own remote builders answer a failed build and a lost
-/// connection with the same words, so nothing could be told from them. Nix's own copy of each log
-/// is not kept: it would take three times longer to pack (bzip2) than ours to store. A daemon that
-/// does not trust us ignores the latter; the rest anybody may set.
-fn options(limits: &BuildLimits) -> Request {
-    let (keep_failed, keep_going, fallback, verbosity) = (0, 1, 1, 3);
-    let (build_hook, build_verbosity, log_type, trace, cores, substitutes) = (1, 0, 0, 0, 0, 1);
-    let timeout = limits.timeout.as_secs().max(1).to_string();
-    Request::default()
-        .number(operation::SET_OPTIONS)
-        .number(keep_failed)
-        .number(keep_going)
-        .number(fallback)
-        .number(verbosity)
-        .number(limits.jobs.max(1))
-        .number(limits.silence.as_secs().max(1))
-        .number(build_hook)
-        .number(build_verbosity)
-        .number(log_type)
-        .number(trace)
-        .number(cores)
-        .number(substitutes)
-        .number(3)
-        .text("timeout")
-        .text(&timeout)
-        .text("builders")
-        .text("")
-        .text("keep-build-log")
-        .text("false")
-}
-
 fn text(cursor: &mut Cursor<'_>) -> Result<String, Unreadable> {
     cursor.text()
 }
@@ -357,11 +335,15 @@ fn results(cursor: &mut Cursor<'_>) -> Result<Vec<(DrvPath, BuildResult)>, Unrea
 /// A daemon holds all that it has built or was told of until it ends; now and then it must, so
 /// that the garbage collector finds what is no longer wanted.
 const MOST_OPERATIONS: u64 = 5_000;
+/// Each derivation that it builds leaves it some 80 kB larger, in an operation of 50 ones 300 kB,
+/// and it copies its memory's map for each builder that it starts: after so many a start takes
+/// twice as long. A new daemon costs 25 ms.
+const MOST_BUILT: usize = 300;
 
 /// The worker that was kept from the last operation, or a new one where it is of no more use.
 pub async fn kept_or_new(kept: &mut Option<Worker>, nix: &Nix) -> Result<Worker, WorkerError> {
     if let Some(mut worker) = kept.take() {
-        if worker.is_alive() && worker.operations() < MOST_OPERATIONS {
+        if worker.is_alive() && worker.operations < MOST_OPERATIONS && worker.built < MOST_BUILT {
             return Ok(worker);
         }
         worker.stop().await;

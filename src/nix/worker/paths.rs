@@ -124,7 +124,7 @@ impl Worker {
     ) -> Result<Fetched, WorkerError> {
         let limits =
             BuildLimits { timeout: patience, silence: patience, jobs: 1, mode: Mode::Normal };
-        self.ask(&options(&limits), |_| Ok(())).await?;
+        self.ask(&options(&limits, &self.version), |_| Ok(())).await?;
         let request = Request::default().number(operation::ENSURE_PATH).text(path.as_str());
         self.begin()?;
         let fetching = timeout(patience, async {
