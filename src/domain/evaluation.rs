@@ -4,7 +4,11 @@
 //! before it starts: what earlier runs have shown that it needs, with a margin, or a careful share
 //! where nothing is known. The shares of what runs never add up to more than the budget; a process
 //! that outgrows its share ends, and is tried again with the whole budget to itself.
+mod alike;
+
 use crate::domain::id::AttrPath;
+
+pub use alike::Alike;
 
 /// What was seen of an attribute's earlier evaluations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,16 @@ pub struct EvaluationLimits {
 pub struct Batch {
     pub attrs: Vec<AttrPath>,
     pub memory: u64,
+    pub size: Size,
+}
+
+/// Where the size of a process comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// What earlier runs have shown.
+    Known,
+    /// Nowhere: it is of attributes that nobody has evaluated.
+    New,
 }
 
 /// More than this at once makes a batch's failure expensive to split, and its first result late. Fewer
@@ -76,8 +90,9 @@ pub fn alone(peak: u64, of: usize) -> u64 {
     if of == 1 { peak } else { PROCESS + peak.saturating_sub(PROCESS) / of }
 }
 
-/// Splits what must be evaluated into processes, the largest share first: alone what is new or
-/// known to be heavy, many to a process what is known to be cheap.
+/// Splits what must be evaluated into processes, the largest share first: alone what is known to be
+/// heavy, many to a process what is known to be cheap, and alone what is new, until [`Alike`] knows
+/// more of it.
 pub fn batches(
     attrs: impl IntoIterator<Item = (AttrPath, Option<Known>)>,
     limits: EvaluationLimits,
@@ -89,9 +104,12 @@ pub fn batches(
             Some(known) if limits.is_cheap(&known) => cheap.push((attr, known)),
             Some(known) => {
                 let memory = limits.share(PROCESS + own(&known));
-                batches.push(Batch { attrs: vec![attr], memory });
+                batches.push(Batch { attrs: vec![attr], memory, size: Size::Known });
             }
-            None => batches.push(Batch { attrs: vec![attr], memory: limits.careful() }),
+            None => {
+                let memory = limits.careful();
+                batches.push(Batch { attrs: vec![attr], memory, size: Size::New });
+            }
         }
     }
     // Of one size the known go first: they are many, and soon done.
@@ -119,7 +137,7 @@ fn together(mut cheap: Vec<(AttrPath, Known)>, limits: EvaluationLimits) -> Vec<
             batch.attrs.push(attr);
             used = with;
         } else {
-            batches.push(Batch { attrs: vec![attr], memory: 0 });
+            batches.push(Batch { attrs: vec![attr], memory: 0, size: Size::Known });
             used = (known.evaluation_ms, PROCESS + own(&known));
         }
         if let Some(batch) = batches.last_mut() {
@@ -134,9 +152,15 @@ fn together(mut cheap: Vec<(AttrPath, Known)>, limits: EvaluationLimits) -> Vec<
 /// which of them is large, so each part keeps the share.
 #[must_use]
 pub fn split(batch: &Batch) -> Vec<Batch> {
-    let Batch { attrs, memory } = batch;
-    let size = if attrs.len() > 8 { attrs.len().div_ceil(4) } else { 1 };
-    attrs.chunks(size).map(|it| Batch { attrs: it.to_vec(), memory: *memory }).collect()
+    let Batch { attrs, memory, size: _ } = batch;
+    let most = if attrs.len() > 8 { attrs.len().div_ceil(4) } else { 1 };
+    let part = |attrs: &[AttrPath]| Batch {
+        attrs: attrs.to_vec(),
+        memory: *memory,
+        // They were together once, and are not put together again.
+        size: Size::Known,
+    };
+    attrs.chunks(most).map(part).collect()
 }
 
 /// Which of the processes that are left starts next, when so much of the budget is free: the first

@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::build::{Ending, Warning};
-use crate::domain::evaluation::{self, Batch};
+use crate::domain::evaluation::{self, Alike, Batch, Known, Size};
 use crate::domain::id::AttrPath;
 use crate::flow::fault;
 use crate::nix::eval::{EvalError, Evaluated, Evaluator, Unevaluated};
@@ -39,6 +39,7 @@ pub struct Evaluation<'a> {
     flake: &'a Pinned,
     stop: &'a CancellationToken,
     todo: VecDeque<Task>,
+    alike: Alike,
     running: FuturesUnordered<BoxFuture<'a, Finished>>,
 }
 
@@ -59,7 +60,8 @@ impl<'a> Evaluation<'a> {
         stop: &'a CancellationToken,
     ) -> Self {
         let todo = batches.into_iter().map(|batch| Task { batch, tries: 1 }).collect();
-        Self { evaluator, flake, stop, todo, running: FuturesUnordered::new() }
+        let (alike, running) = (Alike::default(), FuturesUnordered::new());
+        Self { evaluator, flake, stop, todo, alike, running }
     }
 
     /// Starts what may run now; the attributes whose evaluation that begins.
@@ -75,6 +77,7 @@ impl<'a> Evaluation<'a> {
             if self.stop.is_cancelled() {
                 return Some(Err(Stopped));
             }
+            self.learn(&task, &result);
             let outcomes = match result {
                 Ok(evaluated) => evaluated.into_iter().map(HostOutcome::Evaluated).collect(),
                 Err(Unevaluated { error: EvalError::Cancelled, .. }) => return Some(Err(Stopped)),
@@ -92,7 +95,8 @@ impl<'a> Evaluation<'a> {
         let mut free = self.evaluator.free();
         while self.running.len() < self.evaluator.limits().at_once.max(1) {
             let at = evaluation::next(self.todo.iter().map(|it| it.batch.memory), free);
-            let Some(task) = self.todo.remove(at) else { break };
+            let Some(mut task) = self.todo.remove(at) else { break };
+            self.join(&mut task);
             free = free.saturating_sub(task.batch.memory);
             started.extend(task.batch.attrs.iter().cloned());
             let (evaluator, flake, stop) = (self.evaluator, self.flake, self.stop);
@@ -104,12 +108,40 @@ impl<'a> Evaluation<'a> {
                         () = stop.cancelled() => {}
                     }
                 }
-                let Batch { attrs, memory } = &task.batch;
+                let Batch { attrs, memory, size: _ } = &task.batch;
                 let result = evaluator.evaluate(flake, attrs, *memory, stop).await;
                 (task, result)
             }));
         }
         started
+    }
+
+    /// New attributes of the same output come along, as many as those before them let expect.
+    fn join(&mut self, task: &mut Task) {
+        let is_new = |it: &Task| it.batch.size == Size::New && it.tries == 1;
+        if !is_new(task) {
+            return;
+        }
+        let output = task.batch.attrs[0].output().to_owned();
+        let is_alike = |it: &Task| is_new(it) && it.batch.attrs[0].output() == output;
+        let left = self.todo.iter().filter(|it| is_alike(it)).count();
+        let mut more = self.alike.most(left + 1, self.evaluator.limits()) - 1;
+        self.todo.retain_mut(|it| {
+            let joins = more > 0 && is_alike(it);
+            if joins {
+                more -= 1;
+                task.batch.attrs.append(&mut it.batch.attrs);
+            }
+            !joins
+        });
+    }
+
+    fn learn(&mut self, task: &Task, result: &Result<Vec<Evaluated>, Unevaluated>) {
+        match (task.batch.size, result) {
+            (Size::Known, _) => {}
+            (Size::New, Ok(evaluated)) => self.alike.ended(evaluated.iter().map(known)),
+            (Size::New, Err(_)) => self.alike.failed(),
+        }
     }
 
     /// Splits, tries again, or gives the guilty host its ending.
@@ -127,6 +159,14 @@ impl<'a> Evaluation<'a> {
         let parts = evaluation::split(&task.batch).into_iter().rev();
         parts.for_each(|batch| self.todo.push_front(Task { batch, tries: 1 }));
         vec![]
+    }
+}
+
+fn known(evaluated: &Evaluated) -> Known {
+    let number = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
+    Known {
+        evaluation_ms: number(evaluated.elapsed_ms),
+        peak_memory: number(evaluated.peak_memory),
     }
 }
 

@@ -21,8 +21,9 @@ fn new_and_heavy_hosts_are_evaluated_alone_and_cheap_ones_together() {
     let made = batches(attrs, LIMITS);
     assert_eq!(made.iter().map(|it| it.attrs.len()).sum::<usize>(), 503);
     assert!(made.iter().all(|it| it.attrs.len() <= LARGEST_BATCH));
-    let alone = |name, memory| Batch { attrs: hosts(&[name]), memory };
-    assert_eq!(made[..2], [alone("heavy", (25 << 30) / 4), alone("new", 4 << 30)]);
+    let alone = |name, memory, size| Batch { attrs: hosts(&[name]), memory, size };
+    let heavy = alone("heavy", (25 << 30) / 4, Size::Known);
+    assert_eq!(made[..2], [heavy, alone("new", 4 << 30, Size::New)]);
     // 250 times 12 MiB and what a process needs by itself, and a quarter.
     let (many, one) = (((250 * 12 + 64) * 5 / 4) << 20, 256 << 20);
     let shares = made[2..].iter().map(|it| (it.attrs.len(), it.memory)).collect::<Vec<_>>();
@@ -57,7 +58,7 @@ fn what_hosts_hold_together_is_theirs_without_the_process_that_they_share() {
 
 #[test]
 fn splitting_ends_with_each_host_alone() {
-    let mut todo = vec![Batch { attrs: hosts(&["x"; 50]), memory: 7 }];
+    let mut todo = vec![Batch { attrs: hosts(&["x"; 50]), memory: 7, size: Size::New }];
     let mut alone = 0;
     while let Some(batch) = todo.pop() {
         assert_eq!(batch.memory, 7);
