@@ -272,6 +272,40 @@ async fn a_missing_nix_and_an_old_one_are_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn it_says_whether_nix_eval_jobs_is_used_and_why_not() {
+    let it = House::new().await.doctor().await;
+    let none = "ok    nix         nix-eval-jobs is not on the PATH: nix eval evaluates all";
+    assert!(it.said.contains(none), "{}", it.said);
+    let house = House::with(TestNix::one().with_eval_jobs(), Options::default()).await;
+    let version = house.nix.nix().version().await.unwrap();
+    let release = version.rsplit_once('.').unwrap().0;
+    let program = house.nix.program().with_file_name("nix-eval-jobs").display().to_string();
+    for (mode, says) in [
+        (
+            "",
+            format!(
+                "ok    nix         nix-eval-jobs {version} evaluates checks, packages and hydraJobs"
+            ),
+        ),
+        (
+            "version 2.7.1",
+            format!("note  nix         nix-eval-jobs is for Nix 2.7, this is {release}: not used"),
+        ),
+        (
+            "mute",
+            format!(
+                "note  nix         {program} does not say for which Nix it is: not used: error: cannot open the store"
+            ),
+        ),
+    ] {
+        house.nix.let_eval_jobs(mode);
+        let it = house.doctor().await;
+        assert_eq!(it.status, Some(0), "{}", it.said);
+        assert!(it.said.contains(&says), "{says}\n{}", it.said);
+    }
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_told_with_whose_it_must_be() {
     let house = House::new().await.set("store.directory", json!("/proc/fleetcheck"));
     house.doctor().await.mends("directory", &["/proc/fleetcheck", "owned by the user"]);

@@ -119,7 +119,8 @@ pub struct CheckConfig {
 /// `[nix]`.
 #[derive(Clone, Debug)]
 pub struct Nix {
-    /// The `nix` program, by its name on the PATH or its absolute path; `nix-daemon` is looked for beside it, then on the PATH.
+    /// The `nix` program, by its name on the PATH or its absolute path; `nix-daemon` and
+    /// `nix-eval-jobs` are looked for beside it, then on the PATH.
     pub program: PathBuf,
     /// Evaluations at once.
     pub evaluations: usize,

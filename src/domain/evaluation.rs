@@ -45,6 +45,8 @@ pub enum Size {
     New,
 }
 
+/// Outputs with many small attributes; the entries of others are whole systems.
+const MANY: [&str; 3] = ["checks", "packages", "hydraJobs"];
 /// More than this at once makes a batch's failure expensive to split, and its first result late. Fewer
 /// cost: 500 tiny hosts that are in the store already took 1.0 s by 64 and 0.3 s by 250.
 const LARGEST_BATCH: usize = 250;
@@ -88,6 +90,12 @@ fn own(known: &Known) -> u64 {
 pub fn alone(peak: u64, of: usize) -> u64 {
     let of = u64::try_from(of.max(1)).unwrap_or(u64::MAX);
     if of == 1 { peak } else { PROCESS + peak.saturating_sub(PROCESS) / of }
+}
+
+/// Whether an attribute is of an output that has many small ones.
+#[must_use]
+pub fn is_one_of_many(attr: &AttrPath) -> bool {
+    MANY.contains(&attr.output())
 }
 
 /// Splits what must be evaluated into processes, the largest share first: alone what is known to be

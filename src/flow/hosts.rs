@@ -1,8 +1,9 @@
 //! Evaluates the hosts of a flake, each isolated from the others' errors, memory and time.
 //!
 //! Shared by `serve` and `check`. A batch in which anything fails is split until the guilty host
-//! stands alone; weather is waited out; the memory of all is shared out by the evaluator; what comes out of [`Evaluation::next`] is final.
-use std::collections::VecDeque;
+//! stands alone, unless each of it counts by itself; weather is waited out; the memory of all is
+//! shared out by the evaluator; what comes out of [`Evaluation::next`] is final.
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,7 +15,7 @@ use crate::domain::build::{Ending, Warning};
 use crate::domain::evaluation::{self, Alike, Batch, Known, Size};
 use crate::domain::id::AttrPath;
 use crate::flow::fault;
-use crate::nix::eval::{EvalError, Evaluated, Evaluator, Unevaluated};
+use crate::nix::eval::{Apart, EvalError, Evaluated, Evaluator, Unevaluated};
 use crate::nix::flake::Pinned;
 
 /// What became of one attribute.
@@ -29,9 +30,19 @@ pub enum HostOutcome {
 struct Task {
     batch: Batch,
     tries: u32,
+    way: Way,
 }
 
-type Finished = (Task, Result<Vec<Evaluated>, Unevaluated>);
+/// What a failure in a process is of.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// Of one attribute, where that is to be had.
+    Apart,
+    /// Of the batch.
+    Together,
+}
+
+type Finished = (Task, Result<Apart, Unevaluated>);
 
 /// The work that is left and the processes that run.
 pub struct Evaluation<'a> {
@@ -39,7 +50,8 @@ pub struct Evaluation<'a> {
     flake: &'a Pinned,
     stop: &'a CancellationToken,
     todo: VecDeque<Task>,
-    alike: Alike,
+    /// What was learnt of each output's new attributes.
+    alike: HashMap<String, Alike>,
     running: FuturesUnordered<BoxFuture<'a, Finished>>,
 }
 
@@ -59,8 +71,9 @@ impl<'a> Evaluation<'a> {
         batches: Vec<Batch>,
         stop: &'a CancellationToken,
     ) -> Self {
-        let todo = batches.into_iter().map(|batch| Task { batch, tries: 1 }).collect();
-        let (alike, running) = (Alike::default(), FuturesUnordered::new());
+        let todo = batches.into_iter().map(|batch| Task { batch, tries: 1, way: Way::Apart });
+        let todo = todo.collect();
+        let (alike, running) = (HashMap::new(), FuturesUnordered::new());
         Self { evaluator, flake, stop, todo, alike, running }
     }
 
@@ -79,7 +92,10 @@ impl<'a> Evaluation<'a> {
             }
             self.learn(&task, &result);
             let outcomes = match result {
-                Ok(evaluated) => evaluated.into_iter().map(HostOutcome::Evaluated).collect(),
+                Ok(Apart { evaluated, left }) => {
+                    self.leave(left, task.batch.memory);
+                    evaluated.into_iter().map(HostOutcome::Evaluated).collect()
+                }
                 Err(Unevaluated { error: EvalError::Cancelled, .. }) => return Some(Err(Stopped)),
                 Err(failed) => self.failed(task, failed),
             };
@@ -109,7 +125,17 @@ impl<'a> Evaluation<'a> {
                     }
                 }
                 let Batch { attrs, memory, size: _ } = &task.batch;
-                let result = evaluator.evaluate(flake, attrs, *memory, stop).await;
+                let apart = match task.way {
+                    Way::Apart => evaluator.evaluate_apart(flake, attrs, *memory, stop).await,
+                    Way::Together => None,
+                };
+                let result = match apart {
+                    Some(apart) => apart.map_err(Unevaluated::from),
+                    None => evaluator
+                        .evaluate(flake, attrs, *memory, stop)
+                        .await
+                        .map(|evaluated| Apart { evaluated, left: vec![] }),
+                };
                 (task, result)
             }));
         }
@@ -125,7 +151,8 @@ impl<'a> Evaluation<'a> {
         let output = task.batch.attrs[0].output().to_owned();
         let is_alike = |it: &Task| is_new(it) && it.batch.attrs[0].output() == output;
         let left = self.todo.iter().filter(|it| is_alike(it)).count();
-        let mut more = self.alike.most(left + 1, self.evaluator.limits()) - 1;
+        let alike = self.alike.get(&output).copied().unwrap_or_default();
+        let mut more = alike.most(left + 1, self.evaluator.limits()).saturating_sub(1);
         self.todo.retain_mut(|it| {
             let joins = more > 0 && is_alike(it);
             if joins {
@@ -136,11 +163,24 @@ impl<'a> Evaluation<'a> {
         });
     }
 
-    fn learn(&mut self, task: &Task, result: &Result<Vec<Evaluated>, Unevaluated>) {
-        match (task.batch.size, result) {
-            (Size::Known, _) => {}
-            (Size::New, Ok(evaluated)) => self.alike.ended(evaluated.iter().map(known)),
-            (Size::New, Err(_)) => self.alike.failed(),
+    fn learn(&mut self, task: &Task, result: &Result<Apart, Unevaluated>) {
+        if task.batch.size == Size::Known {
+            return;
+        }
+        let alike = self.alike.entry(task.batch.attrs[0].output().to_owned()).or_default();
+        match result {
+            Ok(Apart { evaluated, left: _ }) if !evaluated.is_empty() => {
+                alike.ended(evaluated.iter().map(known));
+            }
+            Ok(_) | Err(_) => alike.failed(),
+        }
+    }
+
+    /// What is left of a batch of which each counts by itself comes next, each list as one batch.
+    fn leave(&mut self, left: Vec<Vec<AttrPath>>, memory: u64) {
+        for attrs in left.into_iter().rev() {
+            let batch = Batch { attrs, memory, size: Size::Known };
+            self.todo.push_front(Task { batch, tries: 1, way: Way::Together });
         }
     }
 
@@ -157,7 +197,7 @@ impl<'a> Evaluation<'a> {
             return vec![HostOutcome::Failed { attr, ending, warnings }];
         }
         let parts = evaluation::split(&task.batch).into_iter().rev();
-        parts.for_each(|batch| self.todo.push_front(Task { batch, tries: 1 }));
+        parts.for_each(|batch| self.todo.push_front(Task { batch, tries: 1, way: task.way }));
         vec![]
     }
 }

@@ -19,10 +19,12 @@ use crate::config;
 use crate::domain::build::{Derivation, EvaluationFailure, Warning};
 use crate::domain::evaluation::{self, EvaluationLimits};
 use crate::domain::id::{AttrPath, CommitSha, StorePath, nix_string};
+use crate::nix::eval_jobs::EvalJobs;
 use crate::nix::flake::{FlakeRef, Pinned};
 use crate::nix::{Nix, NixError, absolute};
 
 mod answer;
+mod apart;
 mod confine;
 mod expression;
 mod failure;
@@ -32,6 +34,7 @@ mod locate;
 mod room;
 mod warnings;
 
+pub use apart::Apart;
 pub use confine::Untrusted;
 use failure::NoAnswer;
 pub use failure::{EvalError, Unevaluated};
@@ -56,6 +59,7 @@ pub struct Evaluator {
     timeout: Duration,
     /// Nix's, in full.
     version: Arc<OnceCell<String>>,
+    eval_jobs: Arc<OnceCell<EvalJobs>>,
     located: locate::Located,
     /// The experimental features that a confined evaluation has.
     features: Arc<OnceCell<String>>,
@@ -109,6 +113,7 @@ impl Evaluator {
             limits,
             timeout: config.evaluation_timeout,
             version: Arc::default(),
+            eval_jobs: Arc::default(),
             located: locate::Located::default(),
             features: Arc::default(),
         }

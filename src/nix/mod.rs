@@ -10,9 +10,10 @@
 //! 6. [`git`]: repositories, mirrored.
 //! 7. [`closure`], [`system`], [`revision`]: what a build has made, read from the store, over
 //!    `inside`.
-//! 8. [`flake`], [`eval`], [`trace`]: what a flake gives, and why not.
+//! 8. [`flake`], [`eval`], [`trace`]: what a flake gives, and why not; [`eval_jobs`] may help.
 pub mod closure;
 pub mod eval;
+pub mod eval_jobs;
 pub mod flake;
 pub mod git;
 pub mod log;
@@ -75,6 +76,7 @@ pub struct Nix {
     program: PathBuf,
     daemon: PathBuf,
     daemon_args: Vec<OsString>,
+    eval_jobs: Option<PathBuf>,
     env: Vec<(OsString, OsString)>,
 }
 
@@ -93,17 +95,19 @@ pub enum NixError {
 }
 
 impl Nix {
-    /// The Nix of the settings. `nix-daemon` is looked for beside `nix`, then on the PATH.
+    /// The Nix of the settings. `nix-daemon` and `nix-eval-jobs` are looked for beside `nix`, then
+    /// on the PATH.
     pub fn new(config: &config::Nix) -> Self {
         let program = config.program.clone();
         let found = find(&program);
-        let beside = found.as_deref().and_then(Path::parent).map(|it| it.join("nix-daemon"));
-        let daemon = beside
-            .filter(|it| it.exists())
-            .or_else(|| find(Path::new("nix-daemon")))
-            .unwrap_or_else(|| PathBuf::from("nix-daemon"));
+        let other = |name: &str| {
+            let beside = found.as_deref().and_then(Path::parent).map(|it| it.join(name));
+            beside.filter(|it| it.exists()).or_else(|| find(Path::new(name)))
+        };
+        let daemon = other("nix-daemon").unwrap_or_else(|| PathBuf::from("nix-daemon"));
         let daemon_args = DAEMON_ARGS.map(OsString::from).into();
-        Self { program, daemon, daemon_args, env: Vec::new() }
+        let eval_jobs = other("nix-eval-jobs");
+        Self { program, daemon, daemon_args, eval_jobs, env: Vec::new() }
     }
 
     /// The same Nix, whose children also get these variables: a store of their own, for example.
@@ -147,7 +151,17 @@ impl Nix {
         args: impl IntoIterator<Item = A>,
         limits: Limits,
     ) -> Invocation {
-        Invocation::new(&self.program, limits)
+        self.command_of(&self.program, args, limits)
+    }
+
+    /// The same of another program that takes Nix's options.
+    fn command_of<A: AsRef<OsStr>>(
+        &self,
+        program: &Path,
+        args: impl IntoIterator<Item = A>,
+        limits: Limits,
+    ) -> Invocation {
+        Invocation::new(program, limits)
             .args(["--extra-experimental-features", "nix-command flakes"])
             .args(args)
             .envs(self.env.iter().cloned())

@@ -4,6 +4,7 @@
 #[path = "../world/command.rs"]
 mod command;
 mod ending;
+mod eval_jobs;
 #[path = "../world/fleet.rs"]
 mod fleet;
 #[path = "../world/nix.rs"]

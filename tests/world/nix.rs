@@ -49,6 +49,35 @@ impl TestNix {
         self
     }
 
+    /// With a `nix-eval-jobs` beside it.
+    pub fn with_eval_jobs(mut self) -> Self {
+        let beside = self.directory.path().join("bin");
+        std::fs::create_dir(&beside).unwrap();
+        for entry in std::fs::read_dir(self.program.parent().unwrap()).unwrap() {
+            let program = entry.unwrap().path();
+            let name = program.file_name().unwrap().to_str().unwrap();
+            if name == "nix" || name.starts_with("nix-") && name != "nix-eval-jobs" {
+                std::os::unix::fs::symlink(&program, beside.join(name)).unwrap();
+            }
+        }
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world/nix-eval-jobs.py");
+        std::os::unix::fs::symlink(ours, beside.join("nix-eval-jobs")).unwrap();
+        self.program = beside.join("nix");
+        self
+    }
+
+    /// Lets its `nix-eval-jobs` go wrong; `tests/world/nix-eval-jobs.py` says how.
+    pub fn let_eval_jobs(&self, mode: &str) {
+        std::fs::write(self.program.with_file_name("mode"), mode).unwrap();
+    }
+
+    /// The arguments of each run of its `nix-eval-jobs` with a flake.
+    pub fn eval_jobs_ran(&self) -> Vec<Vec<String>> {
+        let ran = std::fs::read_to_string(self.program.with_file_name("ran")).unwrap_or_default();
+        let runs = ran.lines().map(|it| serde_json::from_str::<Vec<String>>(it).unwrap());
+        runs.filter(|it| it.contains(&"--flake".to_owned())).collect()
+    }
+
     pub fn program(&self) -> &Path {
         &self.program
     }

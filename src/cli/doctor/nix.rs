@@ -12,13 +12,14 @@ use crate::domain;
 use crate::domain::builder::{Builder, Condition, OLDEST_NIX, is_older};
 use crate::flow::look::capability;
 use crate::nix::Nix;
+use crate::nix::eval_jobs::EvalJobs;
 use crate::nix::machine::Machine;
 use crate::nix::worker::Worker;
 
 /// How long another machine may take; less than a look at everything may.
 const CONNECT: Duration = Duration::from_secs(12);
 
-/// The version, and whether it evaluates.
+/// The version, whether it evaluates, and whether `nix-eval-jobs` helps.
 pub(super) async fn look(settings: &config::Nix) -> Vec<Finding> {
     let nix = Nix::new(settings);
     let program = nix.program().display().to_string();
@@ -38,12 +39,21 @@ pub(super) async fn look(settings: &config::Nix) -> Vec<Finding> {
     }
     // The experimental features are switched on by the service itself; this is a flake's command.
     match nix.system().await {
-        Ok(system) => {
-            vec![Finding::Good(format!("{program} is {version} and evaluates, {system}"))]
-        }
+        Ok(system) => vec![
+            Finding::Good(format!("{program} is {version} and evaluates, {system}")),
+            of_eval_jobs(&nix.eval_jobs(&version).await),
+        ],
         Err(error) => vec![Finding::Mend(format!(
             "{program} is {version} and does not evaluate: {error}; run it as the service's user"
         ))],
+    }
+}
+
+/// Nothing needs it; who has it wants it to be used.
+fn of_eval_jobs(found: &EvalJobs) -> Finding {
+    match found {
+        EvalJobs::Used { .. } | EvalJobs::Absent => Finding::Good(found.to_string()),
+        EvalJobs::OfAnother { .. } | EvalJobs::Silent { .. } => Finding::Note(found.to_string()),
     }
 }
 

@@ -2,11 +2,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::domain::build::Derivation;
 use crate::domain::id::{AttrPath, DrvPath, StorePath};
-use crate::nix::eval::EvalError;
+use crate::nix::eval::{EvalError, expression};
 
 /// JSON that we asked Nix for.
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, EvalError> {
@@ -64,6 +64,45 @@ pub(super) fn derivations(json: &[u8], attrs: &[AttrPath]) -> Result<Vec<Derivat
         value.derivation(attr, &store)
     };
     attrs.iter().enumerate().map(derivation).collect()
+}
+
+/// What `nix-eval-jobs` tells of an attribute.
+pub(super) enum Told {
+    /// It has no line.
+    Nothing,
+    /// Why is not looked at.
+    Failure,
+    Derivation(Derivation),
+}
+
+/// What the lines of `nix-eval-jobs` tell of each attribute, in any order; what else it prints
+/// tells nothing.
+pub(super) fn lines(stdout: &[u8], attrs: &[AttrPath]) -> Vec<Told> {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(rename = "attrPath")]
+        path: [String; 1],
+        error: Option<IgnoredAny>,
+        #[serde(rename = "extraValue")]
+        extra: Option<Extra>,
+    }
+    #[derive(Deserialize)]
+    struct Extra {
+        /// The store's directory.
+        s: String,
+        v: Value,
+    }
+    let lines = stdout.split(|it| *it == b'\n').filter_map(|it| serde_json::from_slice(it).ok());
+    let mut by_key: BTreeMap<String, Line> =
+        lines.map(|line: Line| (line.path[0].clone(), line)).collect();
+    let told = |(at, attr): (usize, &AttrPath)| match by_key.remove(&expression::key(at)) {
+        Some(Line { error: None, extra: Some(Extra { s: store, v }), .. }) => {
+            v.derivation(attr, &store).map_or(Told::Failure, Told::Derivation)
+        }
+        Some(Line { error: Some(_), .. }) => Told::Failure,
+        Some(Line { error: None, extra: None, .. }) | None => Told::Nothing,
+    };
+    attrs.iter().enumerate().map(told).collect()
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
 //! Runs one process of an evaluation: what it may reach, hold and take.
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -77,9 +78,27 @@ impl Evaluator {
         flake: &Pinned,
         stop: &CancellationToken,
     ) -> Result<Answer, NoAnswer> {
+        match self.finish(memory, invocation, stop).await? {
+            (Finished { success: true, stdout, stderr, peak_memory, elapsed, .. }, _) => {
+                Ok(Answer { json: stdout, stderr, elapsed, peak_memory })
+            }
+            (finished, memory) => {
+                let error = failure::of_finished(&finished, flake, memory);
+                Err(NoAnswer { error, stderr: finished.stderr })
+            }
+        }
+    }
+
+    /// How a process that ended by itself did so, and how much memory it had.
+    pub(super) async fn finish(
+        &self,
+        memory: u64,
+        invocation: &Invocation,
+        stop: &CancellationToken,
+    ) -> Result<(Finished, u64), EvalError> {
         let admission = tokio::select! {
             admission = self.room.enter(memory) => admission,
-            () = stop.cancelled() => return Err(EvalError::Cancelled.into()),
+            () = stop.cancelled() => return Err(EvalError::Cancelled),
         };
         let admission = admission.map_err(|error| EvalError::Operator(error.to_string()))?;
         for name in ["cache", "config", "data", "state"] {
@@ -93,24 +112,30 @@ impl Evaluator {
         let heap = memory.to_string();
         let invocation = invocation.clone().limits(limits).env("GC_MAXIMUM_HEAP_SIZE", heap);
         match process::run(invocation, stop).await {
-            Ok(Finished { success: true, stdout, stderr, peak_memory, elapsed, .. }) => {
-                Ok(Answer { json: stdout, stderr, elapsed, peak_memory })
-            }
-            Ok(finished) => {
-                let error = failure::of_finished(&finished, flake, memory);
-                Err(NoAnswer { error, stderr: finished.stderr })
-            }
-            Err(error) => Err(failure::of_process(error, memory, self.timeout).into()),
+            Ok(finished) => Ok((finished, memory)),
+            Err(error) => Err(failure::of_process(error, memory, self.timeout)),
         }
     }
 
     /// `nix ARGS…` with what every evaluation has.
     fn invocation(&self, args: &[&str]) -> Invocation {
-        let limits = Limits { timeout: self.timeout, memory: None, output: OUTPUT };
-        let mut invocation = self
-            .nix
-            .command(args, limits)
-            .args(["--no-write-lock-file", "--option", "accept-flake-config", "false"])
+        self.with_ours(self.nix.command(args, self.unlimited())).arg("--no-write-lock-file")
+    }
+
+    /// `nix-eval-jobs ARGS…` with the same; it never writes a lock file.
+    pub(super) fn jobs_invocation(&self, program: &Path, args: &[&str]) -> Invocation {
+        self.with_ours(self.nix.command_of(program, args, self.unlimited()))
+    }
+
+    /// Before it is known what a process may hold.
+    fn unlimited(&self) -> Limits {
+        Limits { timeout: self.timeout, memory: None, output: OUTPUT }
+    }
+
+    /// The settings, the home and the environment that every evaluation has.
+    fn with_ours(&self, invocation: Invocation) -> Invocation {
+        let mut invocation = invocation
+            .args(["--option", "accept-flake-config", "false"])
             .args(["--option", "eval-cache", "false", "--option", "pure-eval", "true"])
             .args(["--option", "warn-dirty", "false"])
             .env("HOME", &self.home)
