@@ -43,12 +43,19 @@ let
     nix.program = lib.mkDefault "${cfg.nixPackage}/bin/nix";
   };
 
+  programs = [
+    cfg.nixPackage
+    pkgs.git
+    pkgs.openssh
+  ]
+  ++ lib.optional (cfg.nixEvalJobs != null) cfg.nixEvalJobs;
+
   # Looks at everything with the service's own user, secrets and folders.
   doctor = pkgs.writeShellScriptBin "fleetcheck-doctor" ''
     exec ${pkgs.systemd}/bin/systemd-run --pipe --wait --collect --quiet \
       --unit=fleetcheck-doctor -p User=fleetcheck -p StateDirectory=fleetcheck \
       ${lib.concatMapStringsSep " " (it: "-p LoadCredential=${lib.escapeShellArg it}") credentials} \
-      -E PATH=${lib.makeBinPath [ cfg.nixPackage pkgs.git pkgs.openssh ]} \
+      -E PATH=${lib.makeBinPath programs} \
       ${pkgs.runtimeShell} -c '
         export FLEETCHECK__GITHUB__PRIVATE_KEY_FILE="$CREDENTIALS_DIRECTORY/github-app.pem"
         export FLEETCHECK__GITHUB__WEBHOOK_SECRET_FILES="${
@@ -71,6 +78,13 @@ in
       default = config.nix.package;
       defaultText = lib.literalExpression "config.nix.package";
       description = "The Nix that evaluates and builds: 2.8 or newer.";
+    };
+
+    nixEvalJobs = lib.mkOption {
+      type = lib.types.nullOr lib.types.package;
+      default = null;
+      example = lib.literalExpression "pkgs.nix-eval-jobs";
+      description = "A `nix-eval-jobs` of the same release as `nixPackage`, for flakes with many packages, checks or hydraJobs.";
     };
 
     privateKeyFile = lib.mkOption {
@@ -120,11 +134,7 @@ in
         "network-online.target"
         "nix-daemon.socket"
       ];
-      path = [
-        cfg.nixPackage
-        pkgs.git
-        pkgs.openssh
-      ];
+      path = programs;
       # A home of its own: no netrc, no ssh keys, no trusted settings of a person.
       environment = {
         HOME = "/var/lib/fleetcheck";
