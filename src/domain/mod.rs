@@ -23,6 +23,7 @@
 //!     checks cost; [`budget`]: what GitHub lets an installation spend, and on what first.
 //! 12. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
 //!     [`link`], where our own pages are; [`button`]: what can be pressed on it.
+//! 13. [`update`]: which inputs of a lock may move.
 pub mod base;
 pub mod budget;
 pub mod build;
@@ -48,6 +49,7 @@ pub mod run;
 pub mod skip;
 pub mod text;
 pub mod units;
+pub mod update;
 pub mod verdict;
 pub mod worth;
 

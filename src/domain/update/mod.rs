@@ -1,0 +1,2 @@
+//! Updates of a lock: which inputs may move.
+pub mod search;
