@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 }
 
 /// How often the clock of a running host moves on the terminal.
-const TICK: Duration = Duration::from_millis(250);
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
     let config = match Config::for_check(arguments.settings.config.as_deref(), env) {
@@ -137,20 +137,20 @@ async fn watch(request: CheckRequest) -> std::io::Result<Option<Result<CheckRepo
 }
 
 /// Ctrl-C, or what a supervisor sends.
-struct Interrupts {
+pub(super) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupts {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

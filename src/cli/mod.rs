@@ -8,6 +8,8 @@ pub mod document;
 mod output;
 mod progress;
 mod table;
+mod update;
+pub mod update_document;
 mod words;
 
 use std::path::PathBuf;
@@ -46,6 +48,13 @@ enum Command {
     ///
     /// Exit status: 0 the gate would pass, 1 it would not, 2 wrong usage or settings.
     Check(check::Arguments),
+    /// Find out which inputs of flake.lock can move without breaking a host, and move them
+    ///
+    /// Looks up the newest revision of each input, evaluates and builds the required hosts with
+    /// them here and now, without GitHub, finds what breaks a host and leaves that where it is.
+    ///
+    /// Exit status: 0 moved or up to date, 1 something is held back, 2 wrong usage or settings.
+    Update(update::Arguments),
     /// List the builders and how it stands with each, or take one out of rotation
     ///
     /// What the service saw at its last look, at most half a minute ago.
@@ -69,7 +78,8 @@ enum Command {
 const FILE_HELP: &str = "Settings file [default: $FLEETCHECK_CONFIG, else /etc/fleetcheck.toml]";
 const FILE_LONG_HELP: &str = "Settings file; without it $FLEETCHECK_CONFIG, without that \
     /etc/fleetcheck.toml if it exists. FLEETCHECK__SECTION__KEY in the environment overrides each \
-    key. `check` uses [nix] and [[builder]] only, and needs no file.";
+    key. `check` and `update` use [nix] and \
+    [[builder]] only, and need no file.";
 
 /// Where the settings are.
 #[derive(Debug, Args)]
@@ -99,14 +109,17 @@ pub async fn run(arguments: Cli) -> ExitCode {
     let level = match &arguments.command {
         Command::Serve(_) => tracing::Level::INFO,
         // What they find they say themselves.
-        Command::Check(_) | Command::Builders(_) | Command::Doctor(_) | Command::Config(_) => {
-            tracing::Level::ERROR
-        }
+        Command::Check(_)
+        | Command::Update(_)
+        | Command::Builders(_)
+        | Command::Doctor(_)
+        | Command::Config(_) => tracing::Level::ERROR,
     };
     telemetry::start_log(format, level);
     let status = match arguments.command {
         Command::Serve(arguments) => return serve(arguments, &env).await,
         Command::Check(arguments) => check::run(arguments, &env).await,
+        Command::Update(arguments) => update::run(arguments, &env).await,
         Command::Builders(arguments) => builders::run(arguments, &env).await,
         Command::Doctor(settings) => doctor::run(settings.config.as_deref(), &env).await,
         Command::Config(settings) => config::run(settings.config.as_deref(), &env),

@@ -1,16 +1,20 @@
-//! What the `flake.lock` of a commit that nobody here has written may bring into its evaluation.
+//! `flake.lock`: what one of a commit that nobody here has written may bring into its evaluation;
+//! and one in which some inputs have moved on ([`moved`]).
 //!
 //! An untrusted flake is evaluated without network, so its inputs are fetched before, by us. Its
 //! lock file then is a list of places that its author wants us to go to: another repository of
 //! this machine, a server of the inner network. Only two kinds are gone to: what the trusted
 //! commit's lock file names too, letter by letter, and what is locked by its hash and public.
+pub mod moved;
+pub mod revision;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A lock file of version 5 to 7, as far as it decides what is fetched.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A lock file of version 5 to 7.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     version: u32,
     pub root: String,
@@ -18,15 +22,21 @@ pub struct Lock {
 }
 
 /// A flake, or a source, that the lock file names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, Spec>,
     /// What it is locked to, in Nix's own attributes; the root has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub locked: Option<Map<String, Value>>,
+    /// What its parent asks for, in Nix's own attributes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original: Option<Map<String, Value>>,
     /// `false` for a source that is no flake.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub flake: Option<bool>,
     /// Of an input within its parent's source: the way to the parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Vec<String>>,
 }
 
@@ -69,6 +79,8 @@ pub enum NotAllowed {
     Input { input: String, reason: String },
 }
 
+/// Nodes of a lock file; the largest fleets have some hundreds.
+const MOST: usize = 2_000;
 /// Attributes that say no more than where and what.
 const PLAIN: [&str; 12] = [
     "type",
@@ -95,6 +107,10 @@ impl Lock {
             .map_err(|error| NotAllowed::Unreadable(shown(&error.to_string())))?;
         if !(5..=7).contains(&lock.version) {
             let found = format!("version {} was found, 5 to 7 are understood", lock.version);
+            return Err(NotAllowed::Unreadable(found));
+        }
+        if lock.nodes.len() > MOST {
+            let found = format!("it has {} nodes, at most {MOST} are read", lock.nodes.len());
             return Err(NotAllowed::Unreadable(found));
         }
         if !lock.nodes.contains_key(&lock.root) {

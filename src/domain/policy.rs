@@ -8,6 +8,7 @@ mod read;
 use crate::domain::base::ExistingFailures;
 use crate::domain::build::Required;
 use crate::domain::id::{AttrPath, Branch};
+use crate::domain::lock::moved::InputPath;
 
 /// What a repository wants built and required; the default where it has no policy file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub struct Policy {
     pub build: BuildPolicy,
     pub gate: GatePolicy,
     pub trust: TrustPolicy,
+    pub update: UpdatePolicy,
 }
 
 /// `[build]`.
@@ -63,6 +65,26 @@ pub struct TrustPolicy {
     pub approvals: Approvals,
     /// Whether commands in comments are acted on.
     pub comments: bool,
+}
+
+/// `[update]`: what `fleetcheck update` moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdatePolicy {
+    /// Globs over inputs by their way from the root, `nixpkgs` or `disko/nixpkgs`. `*` stops at a
+    /// slash, `**` does not: `*` is every input of the flake's own.
+    pub inputs: Vec<String>,
+    pub exclude: Vec<String>,
+    pub hold_back: HoldBack,
+}
+
+/// What stays where it is when a required host breaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HoldBack {
+    /// What breaks it.
+    #[default]
+    Guilty,
+    /// `hold_back = false`: everything.
+    All,
 }
 
 /// How long a person's approval of a fork's pull request holds.
@@ -139,6 +161,12 @@ impl Default for TrustPolicy {
     }
 }
 
+impl Default for UpdatePolicy {
+    fn default() -> Self {
+        Self { inputs: vec!["*".to_owned()], exclude: vec![], hold_back: HoldBack::default() }
+    }
+}
+
 impl Policy {
     /// Where a policy may stand, the first that exists counts.
     pub const FILES: [&'static str; 2] = ["fleetcheck.toml", ".github/fleetcheck.toml"];
@@ -195,6 +223,27 @@ impl GatePolicy {
             (Some(_), None) => true,
         };
         if required { Required::Required } else { Required::Optional }
+    }
+}
+
+impl UpdatePolicy {
+    /// Whether an input is to be moved.
+    #[must_use]
+    pub fn chooses(&self, input: &InputPath) -> bool {
+        let name = input.to_string();
+        let any = |globs: &[String]| globs.iter().any(|it| pattern::glob_matches_path(it, &name));
+        any(&self.inputs) && !any(&self.exclude)
+    }
+
+    /// The same with other inputs, as a person typed them.
+    ///
+    /// # Errors
+    /// The first that is no glob, and why.
+    pub fn with_inputs(self, inputs: Vec<String>) -> Result<Self, (String, String)> {
+        for glob in &inputs {
+            pattern::check_glob(glob).map_err(|reason| (glob.clone(), reason))?;
+        }
+        Ok(Self { inputs, ..self })
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Answers {
 enum PolicyAnswer {
     #[default]
     Unasked,
-    Read(Policy),
+    Read(Box<Policy>),
     Unreadable,
 }
 
@@ -146,7 +146,7 @@ impl Ask {
             Question::Policy { repository, sha } => {
                 let mirror = self.commits.fetch(&repository, &sha, stop).await?;
                 answers.policy = match source::policy(&mirror, &sha).await {
-                    Ok(policy) => PolicyAnswer::Read(policy),
+                    Ok(policy) => PolicyAnswer::Read(Box::new(policy)),
                     // The run's gate will say what is wrong with the file.
                     Err(SourceError::Author(_)) => PolicyAnswer::Unreadable,
                     Err(error) => return Err(error),

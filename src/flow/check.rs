@@ -1,6 +1,6 @@
 //! The same engine without GitHub and without a store: `fleetcheck check`.
-mod source;
-mod work;
+pub(super) mod source;
+pub(super) mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,13 +117,7 @@ pub async fn check(
     stop: CancellationToken,
 ) -> Result<CheckReport, CheckError> {
     let scratch = |source| CheckError::Scratch { path: request.scratch.clone(), source };
-    std::fs::create_dir_all(&request.scratch).map_err(scratch)?;
-    let nix = Nix::new(&request.nix);
-    let tools = Tools {
-        evaluator: Evaluator::new(nix.clone(), &request.nix, &request.scratch),
-        nix,
-        builders: Arc::new(Builders::new(&request.builders)),
-    };
+    let tools = tools(&request)?;
     let (pinned, policy) = source::pin(&tools.evaluator, &request.flake, &stop).await?;
     let planned = tools.plan((&pinned, None), &policy, &[], &stop).await;
     let mut plan = planned.map_err(|error| of_flake(&request.flake, error))?;
@@ -138,7 +132,19 @@ pub async fn check(
     Ok(work.report(&request.flake, pinned.revision, plan.problem.as_ref(), &stop))
 }
 
-fn of_flake(flake: &str, error: EvalError) -> CheckError {
+/// What is needed for it; the directory of its own is made.
+pub(super) fn tools(request: &CheckRequest) -> Result<Tools, CheckError> {
+    let scratch = |source| CheckError::Scratch { path: request.scratch.clone(), source };
+    std::fs::create_dir_all(&request.scratch).map_err(scratch)?;
+    let nix = Nix::new(&request.nix);
+    Ok(Tools {
+        evaluator: Evaluator::new(nix.clone(), &request.nix, &request.scratch),
+        nix,
+        builders: Arc::new(Builders::new(&request.builders)),
+    })
+}
+
+pub(super) fn of_flake(flake: &str, error: EvalError) -> CheckError {
     let flake = flake.to_owned();
     match error {
         EvalError::Flake(it) | EvalError::Limit(it) | EvalError::Memory(it) => {

@@ -12,7 +12,8 @@
 //! - [`recover`]: what did not reach us → deliveries of our own, decided like GitHub's.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
 //! - [`alone`]: what one instance does at a time; [`beat`]: that this one is alive.
-//! - [`check`]: the same engine without GitHub, for a person at a terminal.
+//! - [`check`]: the same engine without GitHub, for a person at a terminal; [`update`]: with the
+//!   inputs that may move.
 pub mod alone;
 pub mod archive;
 pub mod ask;
@@ -33,6 +34,7 @@ pub mod shared;
 pub mod source;
 mod subject;
 pub mod sweep;
+pub mod update;
 pub mod watch;
 
 use std::fmt;

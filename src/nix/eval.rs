@@ -32,6 +32,7 @@ mod limited;
 mod list;
 mod locate;
 mod room;
+mod update;
 mod warnings;
 
 pub use apart::Apart;
@@ -41,6 +42,7 @@ pub use failure::{EvalError, Unevaluated};
 use limited::{Answer, Rights, Share};
 pub use list::{DEEPEST, MOST};
 use room::Room;
+pub use update::Copied;
 
 /// Attributes that one process evaluates at most; [`Evaluator::evaluate`] takes more to several.
 pub const LARGEST_BATCH: usize = 250;

@@ -6,8 +6,8 @@ use crate::domain::base::ExistingFailures;
 use crate::domain::id::AttrPath;
 use crate::domain::policy::pattern::{check_glob, split};
 use crate::domain::policy::{
-    Approvals, AttrPattern, BuildPolicy, Forks, GatePolicy, Policy, PolicyError, PullRequests,
-    TrustPolicy,
+    Approvals, AttrPattern, BuildPolicy, Forks, GatePolicy, HoldBack, Policy, PolicyError,
+    PullRequests, TrustPolicy, UpdatePolicy,
 };
 
 type Key<'i> = Spanned<DeString<'i>>;
@@ -26,7 +26,8 @@ pub(super) fn policy(file: &str, text: &str) -> Result<Policy, PolicyError> {
             "build" => policy.build = reader.build(reader.table(key, value)?)?,
             "gate" => policy.gate = reader.gate(reader.table(key, value)?)?,
             "trust" => policy.trust = reader.trust(reader.table(key, value)?)?,
-            _ => return Err(reader.unknown(key, "", &["build", "gate", "trust"])),
+            "update" => policy.update = reader.update(reader.table(key, value)?)?,
+            _ => return Err(reader.unknown(key, "", &["build", "gate", "trust", "update"])),
         }
     }
     Ok(policy)
@@ -184,6 +185,22 @@ impl Reader<'_> {
             }
         }
         Ok(trust)
+    }
+
+    fn update(&self, table: &DeTable<'_>) -> Result<UpdatePolicy, PolicyError> {
+        let mut update = UpdatePolicy::default();
+        for (key, value) in in_order(table) {
+            match key.get_ref().as_ref() {
+                "inputs" => update.inputs = self.globs("update.inputs", key, value)?,
+                "exclude" => update.exclude = self.globs("update.exclude", key, value)?,
+                "hold_back" => {
+                    let guilty = self.switch("update.hold_back", key, value)?;
+                    update.hold_back = if guilty { HoldBack::Guilty } else { HoldBack::All };
+                }
+                _ => return Err(self.unknown(key, "update", &["inputs", "exclude", "hold_back"])),
+            }
+        }
+        Ok(update)
     }
 
     fn forks(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Forks, PolicyError> {

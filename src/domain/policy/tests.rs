@@ -33,6 +33,10 @@ fn every_key_is_read() {
         forks = "never"
         sticky = true
         comments = true
+        [update]
+        inputs = ["nixpkgs*", "disko/*"]
+        exclude = ["nixpkgs-old"]
+        hold_back = false
         "#,
     )
     .unwrap();
@@ -41,12 +45,31 @@ fn every_key_is_read() {
     let (forks, approvals) = (Forks::Never, Approvals::Sticky);
     assert_eq!(policy.trust, TrustPolicy { forks, approvals, comments: true });
     assert_eq!(policy.gate.existing_failures, ExistingFailures::Ignore);
+    assert_eq!(policy.update.hold_back, HoldBack::All);
+    assert_eq!(chosen(&policy.update), ["disko/nixpkgs", "nixpkgs"]);
     let from = policy.gate.required_from.unwrap();
     assert_eq!(from.components(), ["tiers", "tier.1"]);
     assert!(policy.build.wants(&attr("nixosConfigurations.raider")));
     assert!(!policy.build.wants(&attr("nixosConfigurations.installer")));
     assert!(policy.build.wants(&attr("hydraJobs.tests.deep.down")));
     assert!(!policy.build.wants(&attr("checks.aarch64-linux.lint")));
+}
+
+/// Those of some inputs that are meant.
+fn chosen(policy: &UpdatePolicy) -> Vec<String> {
+    let lock = r#"{"version":7,"root":"root","nodes":{"root":{"inputs":{
+        "disko":"disko","nixpkgs":"nixpkgs","nixpkgs-old":"old"}},
+        "disko":{"inputs":{"nixpkgs":"nixpkgs_2"}},"nixpkgs":{},"nixpkgs_2":{},"old":{}}}"#;
+    let lock = crate::domain::lock::Lock::parse(lock.as_bytes()).unwrap();
+    lock.inputs().iter().filter(|it| policy.chooses(it)).map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_input_of_the_flake_s_own_moves_unless_it_says_otherwise() {
+    assert_eq!(chosen(&UpdatePolicy::default()), ["disko", "nixpkgs", "nixpkgs-old"]);
+    let with = |glob: &str| UpdatePolicy::default().with_inputs(vec![glob.to_owned()]);
+    assert_eq!(chosen(&with("**/nixpkgs").unwrap()), ["disko/nixpkgs", "nixpkgs"]);
+    assert_eq!(with("[").unwrap_err().0, "[");
 }
 
 #[test]
@@ -60,9 +83,9 @@ fn a_mistake_is_told_with_its_line_and_what_to_do() {
         (
             "\n[bild]",
             2,
-            "unknown key `bild`; did you mean `build`? (in the file: build, gate, trust)",
+            "unknown key `bild`; did you mean `build`? (in the file: build, gate, trust, update)",
         ),
-        ("zebra = 1", 1, "unknown key `zebra` (in the file: build, gate, trust)"),
+        ("zebra = 1", 1, "unknown key `zebra` (in the file: build, gate, trust, update)"),
         ("gate = 3", 1, "`gate` must be a table, begun with [gate]; found a number"),
         ("[build]\n\noutputs = \"x\"", 3, "`build.outputs` must be a list of texts; found a text"),
         (
@@ -144,9 +167,25 @@ fn a_mistake_is_told_with_its_line_and_what_to_do() {
         ),
         ("[trust]\ncomments = \"yes\"", 2, "`trust.comments` must be true or false; found a text"),
     ];
+    each_is_told(&table);
+}
+
+#[test]
+fn a_mistake_about_updates_is_told_as_any() {
+    each_is_told(&[
+        (
+            "[update]\nschedule = \"0 4 * * 0\"",
+            2,
+            "unknown key `schedule` (in [update]: inputs, exclude, hold_back)",
+        ),
+        ("[update]\nhold_back = 1", 2, "`update.hold_back` must be true or false; found a number"),
+    ]);
+}
+
+fn each_is_told(table: &[(&str, u32, &str)]) {
     for (text, line, reason) in table {
         let error = parse(text).expect_err(text);
-        assert_eq!((error.line, error.reason.as_str()), (line, reason), "{text}");
+        assert_eq!((error.line, error.reason.as_str()), (*line, *reason), "{text}");
     }
 }
 

@@ -14,7 +14,7 @@ const LARGEST_POLICY: u64 = 1 << 20;
 
 /// Pins the flake and reads the policy of its repository; the policy says in which sub-folder the
 /// flake is, unless the person named one.
-pub(super) async fn pin(
+pub(in crate::flow) async fn pin(
     evaluator: &Evaluator,
     typed: &str,
     stop: &CancellationToken,

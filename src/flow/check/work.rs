@@ -1,4 +1,6 @@
 //! The hosts of a check on their way: evaluated, placed, built in slots, ended.
+mod result;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,15 +12,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
-use crate::domain::base::Against;
 use crate::domain::build::{
-    self, Attempted, Build, BuildState, Derivation, Ending, Rebuild, Required, Waiting, Warning,
+    self, Attempted, Build, BuildState, Derivation, Ending, Rebuild, Waiting, Warning,
 };
 use crate::domain::evaluation;
-use crate::domain::id::{AttrPath, CommitSha, DrvPath, RunId, StorePath};
+use crate::domain::id::{AttrPath, DrvPath, RunId, StorePath};
 use crate::domain::plan::{self, Planned};
-use crate::domain::verdict::{self, Problem, Verdict};
-use crate::flow::check::{CheckEvent, CheckReport, CheckRequest, CheckedHost};
+use crate::flow::check::{CheckEvent, CheckRequest};
 use crate::flow::evaluate::Tools;
 use crate::flow::hosts::{Evaluation, HostOutcome};
 use crate::flow::new_id;
@@ -30,7 +30,7 @@ use crate::nix::realise::{self, Progress, Wanted};
 use crate::nix::worker::{BuildLimits, Worker, WorkerError};
 
 /// The hosts under way.
-pub(super) struct Work<'a> {
+pub(in crate::flow) struct Work<'a> {
     tools: &'a Tools,
     builds: Vec<Build>,
     labels: HashMap<AttrPath, Option<String>>,
@@ -39,6 +39,8 @@ pub(super) struct Work<'a> {
     /// Who wants a derivation that is queued or being built: it is built once for all of them.
     wanted: HashMap<DrvPath, Vec<AttrPath>>,
     running: HashSet<DrvPath>,
+    /// Derivations that are known not to build.
+    failed: HashMap<DrvPath, Ending>,
     queue: VecDeque<Derivation>,
     slots: usize,
     machine: Machine,
@@ -55,7 +57,7 @@ type Built = (Derivation, Option<Worker>, Attempted, i64);
 type Counts = (DrvPath, u64, u64);
 
 impl<'a> Work<'a> {
-    pub(super) fn new(
+    pub(in crate::flow) fn new(
         request: &CheckRequest,
         tools: &'a Tools,
         logs: &Path,
@@ -80,6 +82,7 @@ impl<'a> Work<'a> {
             warnings: HashMap::new(),
             wanted: HashMap::new(),
             running: HashSet::new(),
+            failed: HashMap::new(),
             queue: VecDeque::new(),
             slots: request.builders.iter().map(|it| it.slots).sum::<usize>().max(1),
             machine: request.machine(&tools.nix),
@@ -90,7 +93,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    pub(super) async fn run(
+    /// These derivations did not build; they are not tried again.
+    pub(in crate::flow) fn knows(&mut self, failed: &HashMap<DrvPath, Ending>) {
+        self.failed.clone_from(failed);
+    }
+
+    pub(in crate::flow) async fn run(
         &mut self,
         flake: &Pinned,
         events: &mut (dyn FnMut(CheckEvent) + Send),
@@ -225,6 +233,9 @@ impl<'a> Work<'a> {
         derivation: Derivation,
         events: &mut (dyn FnMut(CheckEvent) + Send),
     ) {
+        if let Some(ending) = self.failed.get(&derivation.path).cloned() {
+            return self.end(&attr, ending, 0, events);
+        }
         let waiting = plan::placement(&derivation, &self.tools.builders.capabilities());
         self.step(&attr, |state| {
             state.wait(derivation.clone(), waiting.clone(), Timestamp::default())
@@ -341,55 +352,5 @@ impl<'a> Work<'a> {
         {
             build.state = state;
         }
-    }
-
-    /// What waits for a builder would not save a gate that fails without it.
-    fn fails_anyway(&self) -> Option<Verdict> {
-        let counts = |it: &&Build| it.required == Required::Required && stuck(it).is_none();
-        let others: Vec<&Build> = self.builds.iter().filter(counts).collect();
-        if others.is_empty() {
-            return None;
-        }
-        verdict::judge(None, others, &Against::default()).filter(|it| *it != Verdict::Passed)
-    }
-
-    pub(super) fn report(
-        self,
-        flake: &str,
-        revision: Option<CommitSha>,
-        problem: Option<&Problem>,
-        stop: &CancellationToken,
-    ) -> CheckReport {
-        let verdict = verdict::judge(problem, &self.builds, &Against::default())
-            .or_else(|| self.fails_anyway());
-        let is_open = |it: &Build| it.state.ending().is_none() && stuck(it).is_none();
-        let interrupted = stop.is_cancelled() && self.builds.iter().any(is_open);
-        let hosts = self.builds.iter().map(|build| CheckedHost {
-            attr: build.attr.clone(),
-            label: self.labels.get(&build.attr).cloned().flatten(),
-            required: build.required,
-            system: build.state.derivation().map(|it| it.system.clone()),
-            derivation: build.state.derivation().cloned(),
-            ending: build.state.ending().cloned(),
-            waiting: stuck(build),
-            elapsed_ms: self.elapsed_ms.get(&build.attr).copied().unwrap_or_default(),
-            warnings: self.warnings.get(&build.attr).cloned().unwrap_or_default(),
-        });
-        CheckReport {
-            flake: flake.to_owned(),
-            revision,
-            verdict,
-            hosts: hosts.collect(),
-            interrupted,
-        }
-    }
-}
-
-/// What a build waits for in vain.
-fn stuck(build: &Build) -> Option<Waiting> {
-    let BuildState::Waiting { for_what, .. } = &build.state else { return None };
-    match for_what {
-        Waiting::NoBuilder { .. } | Waiting::NoFeatures { .. } => Some(for_what.clone()),
-        Waiting::Slot | Waiting::Retry { .. } => None,
     }
 }

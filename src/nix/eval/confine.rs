@@ -194,7 +194,7 @@ impl Evaluator {
             .nodes
             .iter()
             .map(|(name, node)| {
-                let Node { inputs, locked: _, flake, parent } = node;
+                let Node { inputs, locked: _, flake, parent, original: _ } = node;
                 let is_root = *name == lock.root;
                 let called = Called {
                     inputs,

@@ -122,6 +122,11 @@ impl Evaluator {
         self.with_ours(self.nix.command(args, self.unlimited())).arg("--no-write-lock-file")
     }
 
+    /// `nix ARGS…` that may write a lock file.
+    pub(super) fn locking(&self, args: &[String]) -> Invocation {
+        self.with_ours(self.nix.command(args, self.unlimited()))
+    }
+
     /// `nix-eval-jobs ARGS…` with the same; it never writes a lock file.
     pub(super) fn jobs_invocation(&self, program: &Path, args: &[&str]) -> Invocation {
         self.with_ours(self.nix.command_of(program, args, self.unlimited()))

@@ -1,0 +1,173 @@
+//! `fleetcheck update`: which inputs can move without breaking which host, here and now.
+pub(super) mod words;
+
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::check::{Interrupts, TICK};
+use crate::cli::progress::Progress;
+use crate::cli::update_document::UpdateDocument;
+use crate::cli::{BAD, GOOD, Settings, USAGE, output};
+use crate::config::{Config, Environment};
+use crate::domain::text::clean;
+use crate::flow::check::{CheckError, CheckRequest};
+use crate::flow::update::{Mode, UpdateError, UpdateEvent, UpdateReport, UpdateRequest, update};
+
+/// What can be asked of `update`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The folder of a checkout, with a flake.lock
+    #[arg(default_value = ".")]
+    flake: String,
+    /// Move these inputs only; may be given several times
+    ///
+    /// A glob over an input's name, `nixpkgs*`, or over its way from the flake on,
+    /// `disko/nixpkgs`. In the place of `update.inputs` of fleetcheck.toml.
+    #[arg(long, value_name = "GLOB")]
+    inputs: Vec<String>,
+    /// Say what can move, and leave flake.lock as it is
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON document to standard output instead of the table
+    ///
+    /// The progress still goes to standard error.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
+    let Arguments { flake, inputs, dry_run, json, settings } = arguments;
+    let config = match Config::for_check(settings.config.as_deref(), env) {
+        Ok(config) => config,
+        Err(errors) => {
+            output::say(&format!("fleetcheck: {errors}"));
+            return USAGE;
+        }
+    };
+    let check = CheckRequest {
+        flake: flake.clone(),
+        hosts: vec![],
+        nix: config.nix,
+        builders: config.builders.into_iter().filter(|it| it.store.is_none()).collect(),
+        scratch: config.scratch,
+    };
+    let mode = if dry_run { Mode::DryRun } else { Mode::Write };
+    let answer = match watch(UpdateRequest { check, inputs, mode }).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            output::say(&format!("fleetcheck: cannot listen for signals: {error}"));
+            return BAD;
+        }
+    };
+    match answer {
+        Some(Ok(report)) => show(&report, mode, json),
+        Some(Err(error)) => refuse(&error, &flake, json),
+        None => {
+            output::say("fleetcheck: stopped at once; flake.lock is as it was");
+            BAD
+        }
+    }
+}
+
+/// Runs the search and shows what it does. The first signal asks it to end in order; at the second
+/// it is dropped, which ends its processes, and there is no answer.
+async fn watch(
+    request: UpdateRequest,
+) -> std::io::Result<Option<Result<UpdateReport, UpdateError>>> {
+    let mut interrupts = Interrupts::new()?;
+    let stop = CancellationToken::new();
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut observe = move |event| {
+        // Nobody listens any more once a second signal came.
+        drop(sender.send(event));
+    };
+    let engine = update(request, &mut observe, stop.clone());
+    tokio::pin!(engine);
+    let mut progress = Progress::on_stderr();
+    let mut clock = interval(TICK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let answer = loop {
+        tokio::select! {
+            // Events first: the engine's end is shown after everything before it.
+            biased;
+            Some(event) = events.recv() => progress = observed(progress, event),
+            () = interrupts.next() => {
+                if stop.is_cancelled() {
+                    break None;
+                }
+                stop.cancel();
+                progress.say("stopping: ending every process; again to stop at once");
+            }
+            answer = &mut engine => break Some(answer),
+            _ = clock.tick() => progress.tick(Instant::now()),
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        progress = observed(progress, event);
+    }
+    progress.finish();
+    Ok(answer)
+}
+
+/// Each set of inputs that is tried has a board of its own.
+fn observed(mut progress: Progress, event: UpdateEvent) -> Progress {
+    match event {
+        UpdateEvent::Check(event) => progress.observe(event, Instant::now()),
+        UpdateEvent::Trying { .. } => {
+            progress.finish();
+            progress = Progress::on_stderr();
+            progress.say(&words::event(&event));
+        }
+        UpdateEvent::Looking(_) | UpdateEvent::NotFound(..) => progress.say(&words::event(&event)),
+    }
+    progress
+}
+
+fn show(report: &UpdateReport, mode: Mode, json: bool) -> u8 {
+    let document = UpdateDocument::of(report, mode);
+    if json {
+        print_document(&document);
+    } else {
+        output::print(&words::result(report, mode));
+    }
+    if document.held_back.is_empty() && document.not_found.is_empty() { GOOD } else { BAD }
+}
+
+/// Nothing was found out.
+fn refuse(error: &UpdateError, flake: &str, json: bool) -> u8 {
+    let status = match error {
+        UpdateError::NotAFolder { .. }
+        | UpdateError::Glob { .. }
+        | UpdateError::NoInput { .. }
+        | UpdateError::Check(
+            CheckError::UnknownHost { .. } | CheckError::Reference(_) | CheckError::Scratch { .. },
+        ) => USAGE,
+        UpdateError::Check(
+            CheckError::Policy(_)
+            | CheckError::PolicyFile { .. }
+            | CheckError::Flake { .. }
+            | CheckError::Stopped,
+        )
+        | UpdateError::Lock(_)
+        | UpdateError::Io { .. }
+        | UpdateError::Changed { .. }
+        | UpdateError::Gate(_)
+        | UpdateError::Stopped => BAD,
+    };
+    if json && status == BAD {
+        print_document(&UpdateDocument::refused(flake, error));
+    }
+    output::say(&format!("fleetcheck: {}", clean(&error.to_string())));
+    status
+}
+
+fn print_document(document: &UpdateDocument) {
+    match serde_json::to_string_pretty(document) {
+        Ok(text) => output::print(&text),
+        Err(error) => output::say(&format!("fleetcheck: cannot write the document: {error}")),
+    }
+}
