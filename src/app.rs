@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::parts::Parts;
 pub use crate::app::parts::system_clock;
-use crate::app::roles::{Role, Roles};
+use crate::app::roles::{Role, Roles, Unfit};
 use crate::app::stages::{Spawner, spawn_stages};
 use crate::config::Config;
 use crate::domain::incoming::Visibility;
@@ -72,6 +72,8 @@ pub async fn keep(
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error(transparent)]
+    Roles(#[from] Unfit),
     #[error("store.directory {}: {source}", .path.display())]
     Directory { path: PathBuf, source: io::Error },
     #[error("store.directory {}: another fleetcheck is running on it; stop that one, or give this one a directory of its own", .path.display())]
@@ -97,6 +99,7 @@ pub async fn run(
     roles: Roles,
     metrics: PrometheusHandle,
 ) -> Result<Shutdown, StartError> {
+    roles.fit(&config)?;
     let asked = signals()?;
     let lock = own::lock(&config.store.directory)?;
     let address = config.http.listen;
@@ -104,11 +107,16 @@ pub async fn run(
         .await
         .map_err(|source| StartError::Listen { address, source })?;
     let parts = Parts::make(&config).await?;
-    if roles.has(Role::Build) {
-        look::know(&parts.shared, &mut config.builders).await?;
-        parts.tools.builders.set(&config.builders);
-        build::place_again(&parts.shared, &parts.tools.builders.capabilities()).await?;
+    if !roles.has(Role::Build) {
+        // Those that it had when it had other roles are its own no longer.
+        config.builders.clear();
     }
+    look::know(&parts.shared, &mut config.builders).await?;
+    parts.tools.builders.set(&config.builders);
+    if roles.has(Role::Evaluate) {
+        parts.shared.store.adopt().await?;
+    }
+    build::place_again(&parts.shared).await?;
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     spawn_upkeep(metrics.clone(), &mut tasks, &stop);

@@ -29,11 +29,13 @@
 //!
 //! Several instances may share a store in `PostgreSQL`, each with its [`app::roles`]: a wakeup then
 //! also travels from one to the others, as a notice that may be lost. A derivation is in the Nix
-//! store of the instance that evaluated it, its home, and goes to builders from there alone; what
-//! waits with an instance that is gone, or that has no builder for it while another has, is
-//! evaluated again elsewhere ([`store::homes`]). A builder with a `store` is one machine, whichever
-//! instances have it: they share its slots. One without is its instance's own. What has no claim of
-//! its own is done by one instance at a time, by a lease ([`flow::alone`]).
+//! store of the instance that evaluated it, its home, and goes to builders from there; where the
+//! others reach that store, they copy it to theirs and build it when its home does not
+//! ([`domain::queue::place`]). What waits with an instance that is gone, or that has no builder for
+//! it and lends nothing while another has one, is evaluated again elsewhere ([`store::homes`]). A
+//! builder with a `store` is one machine, whichever instances have it: they share its slots. One
+//! without is its instance's own. What has no claim of its own is done by one instance at a time, by
+//! a lease ([`flow::alone`]).
 //!
 //! # Layers
 //!

@@ -303,13 +303,15 @@ fn http_is_for_loopback_only() {
 fn what_config_prints_gives_the_same_settings_again() {
     let folder = Folder::new();
     let file = folder.write(GOOD);
-    let env: Environment =
-        [("FLEETCHECK__STORE__URL", "postgres://fleet:hunter2@db/fleet")].into_iter().collect();
+    let url = ("FLEETCHECK__STORE__URL", "postgres://fleet:hunter2@db/fleet");
+    let lent = ("FLEETCHECK__NIX__INSTANCE_STORE", "ssh-ng://nix@eval-1");
+    let env: Environment = [url, lent].into_iter().collect();
     let first = Loaded::load(Some(&file), &env).unwrap();
     let printed = first.render();
     assert!(!printed.contains("hunter2") && !printed.contains("hush"), "{printed}");
     assert!(printed.contains("postgres://fleet:(sealed)@db/fleet"), "{printed}");
     assert!(printed.contains("# FLEETCHECK__STORE__URL"), "{printed}");
+    assert!(printed.contains("instance_store = \"ssh-ng://nix@eval-1\""), "{printed}");
     assert!(printed.contains("app_id = 12345  # ") && printed.contains("line 5"), "{printed}");
     fs::write(&file, &printed).unwrap();
     let again = Loaded::load(Some(&file), &Environment::default()).unwrap();

@@ -122,3 +122,20 @@ fn a_mistake_in_the_machines_is_said_with_its_line() {
     let gone = load("[builders]\nfile = \"/nowhere/machines\"\n").unwrap_err().to_string();
     assert!(gone.contains("/nowhere/machines: found a file that cannot be read"), "{gone}");
 }
+
+#[test]
+fn an_instance_s_nix_store_is_one_that_other_machines_reach() {
+    let set = |value: &str| load(&format!("[nix]\ninstance_store = \"{value}\"\n"));
+    assert_eq!(load("").unwrap().nix.instance_store, None);
+    for good in ["ssh-ng://nix@eval-1", "ssh://eval-1?ssh-key=/run/key", "https://eval.example.org"]
+    {
+        assert_eq!(set(good).unwrap().nix.instance_store.as_deref(), Some(good));
+    }
+    for bad in ["", "daemon", "/nix/store", "ssh-ng://", "ssh-ng://-oProxyCommand=x", "ssh://a b"] {
+        let said = set(bad).unwrap_err().to_string();
+        let wanted = "wanted this machine's Nix store as others reach it, like";
+        assert!(said.contains("`nix.instance_store`: found") && said.contains(wanted), "{said}");
+    }
+    let said = set("https://me:hunter2@eval.example.org").unwrap_err().to_string();
+    assert!(said.contains("netrc") && !said.contains("hunter2"), "{said}");
+}

@@ -37,6 +37,10 @@ INSERT INTO memory VALUES (42, '[\"nixosConfigurations\",\"raider\"]',
     '[\"nixosConfigurations\",\"raider\"]', 120, 4000000, 6000, NULL, NULL, 0, 1);
 ";
 
+/// Of a version whose instances lent nothing.
+const INSTANCE: &str =
+    "INSERT INTO instance (owner, seen_at, url) VALUES ('one', 1, 'http://one');";
+
 async fn migrator() -> Migrator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations");
     Migrator::new(folder).await.unwrap()
@@ -67,6 +71,9 @@ async fn data_of_the_first_version_survives_every_step() {
         if steps == 1 {
             sqlx::raw_sql(SAMPLE).execute(&pool).await.unwrap();
         }
+        if steps == 22 {
+            sqlx::raw_sql(INSTANCE).execute(&pool).await.unwrap();
+        }
     }
     // The mark that `Store::open` sets before the first step.
     sqlx::query("PRAGMA application_id = 1718379877").execute(&pool).await.unwrap();
@@ -81,6 +88,9 @@ async fn data_of_the_first_version_survives_every_step() {
     assert!(store.attempt(&attempt).await.unwrap().unwrap().outcome.is_some());
     let undecided = store.undecided(1).await.unwrap();
     assert_eq!(undecided[0].body, br#"{"ref":"x"}"#, "kept before bodies were packed");
+    let pool = AnyPool::connect(&stepped).await.unwrap();
+    let lent = sqlx::query_scalar("SELECT store FROM instance").fetch_one(&pool).await;
+    assert_eq!(lent.ok(), Some(String::new()), "what was not there is empty");
     assert_eq!(schema(&stepped).await, schema(&fresh).await);
 }
 

@@ -62,6 +62,7 @@ async fn measure(own: usize, others: usize) {
             .into_iter()
             .map(|it| Candidate {
                 derivation: it.drv,
+                home: it.home,
                 run: it.run,
                 system: it.system,
                 features: it.features,

@@ -117,7 +117,7 @@ impl Fleet {
         });
         self.builders.set(&all);
         self.begin(at_work, tasks);
-        build::place_again(&self.shared, &self.builders.capabilities()).await?;
+        build::place_again(&self.shared).await?;
         self.shared.wakeups.build.notify_waiters();
         self.shared.wakeups.look.notify_waiters();
         Ok(())

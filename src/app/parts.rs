@@ -46,6 +46,7 @@ impl Parts {
         let owner = own::name(directory, random)?;
         let store = Store::open(config.store.url.reveal()).await?.owned_by(&owner);
         let store = store.reached_at(config.http.instance_url.as_deref().unwrap_or_default());
+        let store = store.lending(config.nix.instance_store.as_deref().unwrap_or_default());
         let store = store.with_patience(Patience {
             retries: config.nix.retries,
             failure_memory_ms: ms(config.nix.failure_memory),

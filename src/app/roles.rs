@@ -2,7 +2,7 @@
 //!
 //! - `intake`: `/webhook`, and what is decided about deliveries.
 //! - `evaluate`: runs are fetched, listed and evaluated. What is evaluated is in this machine's Nix
-//!   store, so its derivations go to builders from here: it takes `build` too.
+//!   store: an instance that does not `build` too lends it to those that do.
 //! - `build`: the slots of this instance's builders, the looks at them, and what changes on hosts.
 //! - `report`: checks, statuses and reactions on GitHub.
 //! - `recover`: what GitHub did not tell.
@@ -10,6 +10,8 @@
 //! Pages, the API, health and the sweep belong to every instance.
 use std::collections::BTreeSet;
 use std::str::FromStr;
+
+use crate::config::Config;
 
 /// A part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,11 +46,23 @@ pub struct Roles(BTreeSet<Role>);
 pub enum NotRoles {
     #[error("`{}` is no role; write some of intake,evaluate,build,report,recover", .0.escape_debug())]
     Unknown(String),
+}
+
+/// Why an instance with these roles would do its work for nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
     #[error(
-        "`{has}` needs `{lacks}`: what an instance evaluates is in its own Nix store, and goes to \
-         builders from there; write both or neither"
+        "--roles: `evaluate` without `build` needs `nix.instance_store`, from which the instances \
+         that build copy what this one evaluated, like \"ssh-ng://nix@eval-1\"; set it, or add \
+         `build`"
     )]
-    Apart { has: &'static str, lacks: &'static str },
+    NothingLent,
+    #[error(
+        "--roles: `evaluate` without `build` needs another instance that builds, and none can share \
+         a `store.url` of the kind \"sqlite:\"; write one that begins with postgres://, or add \
+         `build`"
+    )]
+    Alone,
 }
 
 impl Default for Roles {
@@ -62,6 +76,23 @@ impl Roles {
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
         self.0.contains(&role)
+    }
+
+    /// Whether somebody can build what an instance with these settings evaluates.
+    ///
+    /// # Errors
+    /// When nobody can.
+    pub fn fit(&self, config: &Config) -> Result<(), Unfit> {
+        if !self.has(Role::Evaluate) || self.has(Role::Build) {
+            return Ok(());
+        }
+        if config.store.url.reveal().starts_with("sqlite:") {
+            return Err(Unfit::Alone);
+        }
+        match config.nix.instance_store {
+            Some(_) => Ok(()),
+            None => Err(Unfit::NothingLent),
+        }
     }
 }
 
@@ -80,13 +111,7 @@ impl FromStr for Roles {
             let found = Role::ALL.into_iter().find(|it| it.name() == word.trim());
             found.ok_or_else(|| NotRoles::Unknown(word.chars().take(40).collect()))
         };
-        let roles = Self(text.split(',').map(named).collect::<Result<_, _>>()?);
-        for (has, lacks) in [(Role::Evaluate, Role::Build), (Role::Build, Role::Evaluate)] {
-            if roles.has(has) && !roles.has(lacks) {
-                return Err(NotRoles::Apart { has: has.name(), lacks: lacks.name() });
-            }
-        }
-        Ok(roles)
+        Ok(Self(text.split(',').map(named).collect::<Result<_, _>>()?))
     }
 }
 
@@ -101,13 +126,5 @@ mod tests {
         for text in ["", "intake,", "intake;report", "Intake", "all"] {
             assert!(matches!(text.parse::<Roles>(), Err(NotRoles::Unknown(_))), "{text}");
         }
-    }
-
-    #[test]
-    fn whoever_evaluates_builds() {
-        for text in ["evaluate", "intake,build"] {
-            assert!(matches!(text.parse::<Roles>(), Err(NotRoles::Apart { .. })), "{text}");
-        }
-        assert!("evaluate,build".parse::<Roles>().is_ok());
     }
 }

@@ -21,7 +21,7 @@ use crate::flow::react::React;
 use crate::flow::recover::Recover;
 use crate::flow::report::{Report, Settings};
 use crate::flow::shared::{Shared, Wakeups};
-use crate::flow::sweep::{self, Sweep};
+use crate::flow::sweep::{self, Evaluates, Sweep};
 use crate::flow::watch::{self, Watch};
 use crate::flow::{Stage, drive};
 use crate::http::health::Readiness;
@@ -79,6 +79,13 @@ pub(super) fn spawn_stages(
     if roles.has(Role::Build) {
         spawn_build(config, parts, spawner);
     }
+    if roles.has(Role::Evaluate) || roles.has(Role::Build) {
+        // Of what was built here, and of what was there already when it was evaluated.
+        let Parts { shared, commits, tools, .. } = parts;
+        let (nix, builders) = (tools.nix.clone(), tools.builders.clone());
+        let compare = Compare::new(shared.clone(), nix, builders, commits.clone());
+        spawner.stage(compare, |it| &it.insight, PERIOD);
+    }
     if roles.has(Role::Report) {
         spawn_report(config, parts, spawner);
     }
@@ -92,9 +99,10 @@ pub(super) fn spawn_stages(
         let carry = Carry::new(parts.shared.clone(), archive.clone());
         spawner.stage(carry, |it| &it.archive, archive::PERIOD);
     }
-    let able = roles.has(Role::Build).then(|| parts.tools.builders.clone());
-    let kept = roles.has(Role::Evaluate).then(|| (parts.tools.nix.clone(), parts.roots.clone()));
-    let sweep = Sweep::new(parts.shared.clone(), kept, able, parts.mirrors.clone());
+    let evaluates = if roles.has(Role::Evaluate) { Evaluates::Here } else { Evaluates::Elsewhere };
+    let has_results = roles.has(Role::Evaluate) || roles.has(Role::Build);
+    let kept = has_results.then(|| (parts.tools.nix.clone(), parts.roots.clone()));
+    let sweep = Sweep::new(parts.shared.clone(), kept, evaluates, parts.mirrors.clone());
     spawner.stage(sweep, |it| &it.sweep, sweep::PERIOD);
 }
 
@@ -116,21 +124,18 @@ fn spawn_evaluate(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
 }
 
 fn spawn_build(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
-    let Parts { shared, commits, tools, .. } = parts;
-    let builders = tools.builders.clone();
+    let Parts { shared, tools, .. } = parts;
     let fleet = Fleet {
         shared: shared.clone(),
         readiness: spawner.readiness.clone(),
         nix: tools.nix.clone(),
         limits: BuildLimits::from(&config.nix),
-        builders: builders.clone(),
+        builders: tools.builders.clone(),
         file: config.machines.clone(),
         stop: spawner.stop.clone(),
     };
     spawner.tasks.spawn(fleet.keep());
     spawner.stage(Watch::new(shared.clone()), |it| &it.look, watch::PERIOD);
-    let compare = Compare::new(shared.clone(), tools.nix.clone(), builders, commits.clone());
-    spawner.stage(compare, |it| &it.insight, PERIOD);
 }
 
 fn spawn_report(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {

@@ -90,8 +90,9 @@ struct Settings {
 
 const ROLES_HELP: &str = "What this one does, of intake,evaluate,build,report,recover";
 const ROLES_LONG_HELP: &str = "What this one does: some of intake (/webhook and what is decided \
-    about deliveries), evaluate and build (go together), report (checks, statuses and reactions on \
-    GitHub), recover (what GitHub did not deliver). Without it all of them. Somebody must do each.";
+    about deliveries), evaluate (without build it needs nix.instance_store), build, report (checks, \
+    statuses and reactions on GitHub), recover (what GitHub did not deliver). Without it all of them. \
+    Somebody must do each.";
 
 /// What `serve` does, and with which settings.
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use crate::config::builders;
 use crate::config::mistake::{ConfigErrors, Mistake, Place};
 use crate::config::reader::Reader;
 use crate::config::source::{Environment, Sources};
+use crate::config::stores;
 use crate::config::{
     CheckConfig, Config, Github, Http, Nix, Sealed, Store, logs, machine, secret, value,
 };
@@ -196,6 +197,8 @@ fn read_nix(reader: &mut Reader<'_>) -> Option<Nix> {
     let retries = section.or("retries", 3, value::retries);
     let failure_memory =
         section.or("failure_memory", Duration::from_secs(HOUR), value::duration_or_zero);
+    let instance_store =
+        section.or("instance_store", None, |given| stores::instance_store(given).map(Some));
     section.finish();
     Some(Nix {
         program: program?,
@@ -208,5 +211,6 @@ fn read_nix(reader: &mut Reader<'_>) -> Option<Nix> {
         retries: retries?,
         failure_memory: failure_memory?,
         unplaceable_after: unplaceable_after?,
+        instance_store: instance_store?,
     })
 }

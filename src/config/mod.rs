@@ -139,6 +139,9 @@ pub struct Nix {
     pub failure_memory: Duration,
     /// For so long a build waits that no builder can take.
     pub unplaceable_after: Duration,
+    /// Where other instances on the same store reach this machine's Nix store, as `nix copy --from`
+    /// takes it.
+    pub instance_store: Option<String>,
 }
 
 /// `[[builder]]`: this machine, or another one's Nix store.

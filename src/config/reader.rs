@@ -40,6 +40,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "retries",
             "failure_memory",
             "unplaceable_after",
+            "instance_store",
         ],
     ),
     (

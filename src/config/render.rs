@@ -93,6 +93,9 @@ impl Page<'_> {
         self.line("retries", &nix.retries.to_string());
         self.line("failure_memory", &quote(&time(nix.failure_memory)));
         self.line("unplaceable_after", &quote(&time(nix.unplaceable_after)));
+        if let Some(store) = &nix.instance_store {
+            self.line("instance_store", &quote(store));
+        }
     }
 
     /// What the file says, as remarks: it is the file that counts.

@@ -27,6 +27,29 @@ pub(super) fn store(given: &Given<'_>) -> Result<(String, Option<SshDestination>
     }
 }
 
+/// A store that other machines copy from, as `nix copy --from` takes it.
+pub(super) fn instance_store(given: &Given<'_>) -> Result<String, Wrong> {
+    let wrong = || {
+        Wrong::wanted("this machine's Nix store as others reach it, like \"ssh-ng://nix@eval-1\"")
+    };
+    let text = given.text().map(str::trim).ok_or_else(wrong)?;
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(wrong());
+    }
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let is_good = match scheme {
+        "ssh-ng" | "ssh" => destination(rest).is_some(),
+        // It is shown to every instance.
+        "http" | "https" if rest.contains('@') => {
+            return Err(wrong()
+                .found("an address with a user in it")
+                .remedy("write the password into the netrc file of those who copy"));
+        }
+        _ => !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_lowercase()),
+    };
+    is_good.then(|| text.to_owned()).ok_or_else(wrong)
+}
+
 /// `[user@]host[:port]`, up to the `?`.
 fn destination(text: &str) -> Option<SshDestination> {
     let authority = text.split('?').next().unwrap_or_default().trim_end_matches('/');

@@ -56,6 +56,8 @@ pub fn within_run(required: Required, expected_ms: Option<i64>) -> impl Ord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub derivation: DrvPath,
+    /// The instance in whose Nix store it is, where it must be copied from another's.
+    pub home: Option<String>,
     pub run: RunId,
     /// Nix's `system`.
     pub system: String,
@@ -121,6 +123,7 @@ mod tests {
         let path = format!("/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-{name}.drv");
         Candidate {
             derivation: path.parse().unwrap(),
+            home: None,
             run: run.parse().unwrap(),
             system: "x86_64-linux".into(),
             features: vec![],

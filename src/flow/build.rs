@@ -1,16 +1,18 @@
 //! Waiting builds × a free slot → an attempt → an ending.
+mod bring;
 mod claim;
 mod track;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::build::{Attempted, Ending, Rebuild, Waiting};
-use crate::domain::builder::Condition;
+use crate::domain::builder::{Builder, Condition};
 use crate::domain::id::{AttemptId, BuildId, DrvPath, StorePath};
-use crate::domain::plan::{self, Capability};
+use crate::domain::plan;
 use crate::domain::queue::{self, Candidate, place};
 use crate::domain::verdict;
 use crate::flow::build::claim::{Claimed, Looks, candidate};
@@ -32,7 +34,7 @@ pub struct Slot {
     builder: crate::config::Builder,
     limits: BuildLimits,
     worker: Mutex<Option<Worker>>,
-    /// This machine's, for what comes back from another.
+    /// This machine's, for what comes from another.
     home: Mutex<Option<Worker>>,
     looks: Mutex<Looks>,
 }
@@ -124,10 +126,12 @@ impl Slot {
             return Ok(Claimed::Nothing);
         }
         let builders = store.own_builders().await?;
+        let homes = self.homes(&waiting).await?;
         let mut looks = self.looks.lock().await;
         let is_patient = |drv: &DrvPath| looks.is_patient(drv, now);
-        let share = place::share(waiting.clone(), name, &builders, is_patient);
-        looks.left(share.left, now);
+        let abroad = place::share_abroad(waiting.clone(), &homes, is_patient);
+        let share = place::share(abroad.kept, name, &builders, is_patient);
+        looks.left([abroad.left, share.left].concat(), now);
         let taken = queue::take(&share.kept, self.builder.slots);
         if taken.is_empty() || !self.answers().await? {
             return Ok(Claimed::Nothing);
@@ -144,6 +148,19 @@ impl Slot {
             self.shared.wakeups.build.notify_waiters();
         }
         Ok(looks.claimed(&taken, claims))
+    }
+
+    /// The builders of the other instances that evaluated some of this.
+    async fn homes(
+        &self,
+        waiting: &[Candidate],
+    ) -> Result<BTreeMap<String, Vec<Builder>>, StoreError> {
+        let all: BTreeSet<&String> = waiting.iter().filter_map(|it| it.home.as_ref()).collect();
+        let mut homes = BTreeMap::new();
+        for home in all {
+            homes.insert(home.clone(), self.shared.store.builders_of(home).await?);
+        }
+        Ok(homes)
     }
 
     /// Whether the builder answers: nothing is claimed for a machine that is not there.
@@ -177,11 +194,9 @@ impl Slot {
         let Some(mut worker) = kept.take() else {
             return weather(format!("no connection to {name}"));
         };
-        if let Err(words) = self.bring(claims, &mut worker, stop).await {
+        if let Err(what) = self.bring(claims, &mut worker, stop).await {
             *kept = Some(worker);
-            tracing::warn!(builder = %name, "derivations could not be copied to {name}: {words}");
-            let outline = Machine::outline(&words);
-            return weather(format!("the derivation could not be copied to {name}{outline}"));
+            return weather(what);
         }
         let mut wanted = Vec::with_capacity(claims.len());
         for claim in claims {
@@ -235,47 +250,6 @@ impl Slot {
                 })
             })
             .collect()
-    }
-
-    /// What is brought there is no garbage while the worker lives.
-    async fn bring(
-        &self,
-        claims: &[AttemptClaim],
-        worker: &mut Worker,
-        stop: &CancellationToken,
-    ) -> Result<(), String> {
-        if self.machine.is_remote() {
-            for claim in claims {
-                let held = worker.add_temp_root(claim.drv().as_str()).await;
-                held.map_err(|it| self.machine.told(&it))?;
-            }
-        }
-        self.machine.bring(claims.iter().map(AttemptClaim::drv), stop).await
-    }
-
-    /// What is wanted here and does not arrive is not built.
-    async fn take_back(
-        &self,
-        claims: &[AttemptClaim],
-        mut results: Vec<(DrvPath, Attempted)>,
-        stop: &CancellationToken,
-    ) -> Vec<(DrvPath, Attempted)> {
-        let is_good =
-            |it: &Attempted| matches!(it, Attempted::Answered(ending) if ending.is_good());
-        let good = |drv| results.iter().any(|(it, attempted)| it == drv && is_good(attempted));
-        let good = claims.iter().filter(|it| good(it.drv()));
-        let outputs = good.flat_map(|it| it.derivation().outputs.values().cloned());
-        let outputs: Vec<StorePath> = outputs.collect();
-        let mut home = self.home.lock().await;
-        if let Err(words) = self.machine.take_back(&outputs, &mut home, stop).await {
-            let name = &self.builder.name;
-            tracing::warn!(builder = %name, "what was built could not be copied from {name}: {words}");
-            let what = format!("what was built could not be copied from {name}");
-            for (_, attempted) in results.iter_mut().filter(|(_, it)| is_good(it)) {
-                *attempted = Attempted::Weather(what.clone());
-            }
-        }
-        results
     }
 
     /// What was asked for from scratch is compared with what is there, if that is whole; a worker
@@ -342,13 +316,13 @@ impl Slot {
 }
 
 /// At the start, and when the builders change: what waits is looked at again with the builders of today.
-pub async fn place_again(shared: &Shared, builders: &[Capability]) -> Result<(), StoreError> {
-    shared.store.adopt().await?;
+pub async fn place_again(shared: &Shared) -> Result<(), StoreError> {
+    let builders = shared.store.capabilities().await?;
     let waiting = shared.store.waiting().await?;
     let moved: Vec<(BuildId, Waiting)> = waiting
         .into_iter()
         .filter_map(|it| {
-            let now = plan::placement(&it.derivation, builders);
+            let now = plan::placement(&it.derivation, &builders);
             // Its time to be tried again stands.
             let stays = now == it.for_what
                 || matches!((&now, &it.for_what), (Waiting::Slot, Waiting::Retry { .. }));

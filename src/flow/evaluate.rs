@@ -18,7 +18,7 @@ use crate::domain::verdict::{Problem, Verdict};
 pub(super) use crate::flow::evaluate::interrupted::Interrupted;
 use crate::flow::hosts::Evaluation;
 use crate::flow::look::Builders;
-use crate::flow::place::{self, Placing};
+use crate::flow::place::{self, By, Placing};
 use crate::flow::shared::Shared;
 use crate::flow::source::{Commits, SourceError};
 use crate::flow::subject::{Finder, Subject};
@@ -182,8 +182,10 @@ impl Evaluate {
         let (store, trust) = (&self.shared.store, facts.run.trust);
         let before = store.evaluated_before(claim).await?;
         let failed = store.failed_needs(self.shared.clock.now()).await?;
+        let able = store.capabilities().await?;
+        let by = By { trust, failed: &failed, able: &able };
         let known = builds.iter().filter(listed).filter_map(|it| known(it, &before)).collect();
-        let known = self.placing.known(known, (trust, &failed)).await?;
+        let known = self.placing.known(known, &by).await?;
         let placed: HashSet<&BuildId> = known.iter().map(|it| &it.build).collect();
         let todo = builds.iter().filter(listed).filter(|it| !placed.contains(&it.id));
         let todo: HashMap<&AttrPath, &Build> = todo.map(|it| (&it.attr, it)).collect();
@@ -196,7 +198,9 @@ impl Evaluate {
         while let Some(outcomes) = evaluation.next().await {
             let outcomes = outcomes.map_err(|_| Interrupted::Stopped)?;
             let failed = store.failed_needs(self.shared.clock.now()).await?;
-            let placed = self.placing.look_up(outcomes, &todo, (trust, &failed)).await?;
+            let able = store.capabilities().await?;
+            let by = By { trust, failed: &failed, able: &able };
+            let placed = self.placing.look_up(outcomes, &todo, &by).await?;
             self.note(claim, placed).await?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use crate::domain::build::{Build, Derivation, Rebuild, Warning};
 use crate::domain::evaluation;
 use crate::domain::id::{AttemptId, AttrPath, DrvPath, StorePath};
-use crate::domain::plan;
+use crate::domain::plan::{self, Capability};
 use crate::domain::run::Trust;
 use crate::flow::evaluate::{Interrupted, Tools};
 use crate::flow::hosts::HostOutcome;
@@ -22,6 +22,14 @@ use crate::telemetry;
 /// A build whose derivation is known without evaluating it, and what it warned of where that is not
 /// noted yet.
 pub(super) type Known<'a> = (&'a Build, &'a Derivation, &'a [Warning]);
+
+/// By what is decided what becomes of a run's builds.
+pub(super) struct By<'a> {
+    pub(super) trust: Trust,
+    pub(super) failed: &'a [FailedNeed],
+    /// What the builders can do that the derivations may go to.
+    pub(super) able: &'a [Capability],
+}
 
 /// Asks the Nix store what is valid, and holds what must stay.
 pub(super) struct Placing {
@@ -53,7 +61,7 @@ impl Placing {
     pub(super) async fn known(
         &self,
         known: Vec<Known<'_>>,
-        (trust, failed): (Trust, &[FailedNeed]),
+        by: &By<'_>,
     ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
         if known.is_empty() {
             return Ok(vec![]);
@@ -64,13 +72,13 @@ impl Placing {
             it.outputs.values().cloned().chain(it.path.as_str().parse::<StorePath>().ok())
         });
         let valid = worker.valid_paths(&wanted.collect::<Vec<_>>()).await?;
-        let doomed = doomed(&mut worker, failed).await?;
+        let doomed = doomed(&mut worker, by.failed).await?;
         let mut rows = Vec::with_capacity(known.len());
         for (build, derivation, warnings) in known {
             if !derivation.path.as_str().parse().is_ok_and(|it| valid.contains(&it)) {
                 continue;
             }
-            let how = (build.rebuild, trust, &doomed);
+            let how = (build.rebuild, by, &doomed);
             let outcome = self.outcome(&mut worker, &valid, derivation.clone(), how).await?;
             let build = build.id.clone();
             let warnings = warnings.to_vec();
@@ -85,13 +93,13 @@ impl Placing {
         &self,
         outcomes: Vec<HostOutcome>,
         todo: &HashMap<&AttrPath, &Build>,
-        (trust, failed): (Trust, &[FailedNeed]),
+        by: &By<'_>,
     ) -> Result<Vec<EvaluationOutcome>, Interrupted> {
         let mut kept = self.worker.lock().await;
         let mut worker = worker::kept_or_new(&mut kept, &self.tools.nix).await?;
         let wanted: Vec<StorePath> = outcomes.iter().flat_map(outputs).cloned().collect();
         let valid = worker.valid_paths(&wanted).await?;
-        let doomed = doomed(&mut worker, failed).await?;
+        let doomed = doomed(&mut worker, by.failed).await?;
         let mut rows = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             match outcome {
@@ -105,7 +113,7 @@ impl Placing {
                         evaluated;
                     let Some(build) = todo.get(&attr) else { continue };
                     measured(elapsed_ms, peak_memory);
-                    let how = (build.rebuild, trust, &doomed);
+                    let how = (build.rebuild, by, &doomed);
                     rows.push(EvaluationOutcome {
                         build: build.id.clone(),
                         outcome: self.outcome(&mut worker, &valid, derivation, how).await?,
@@ -128,7 +136,7 @@ impl Placing {
         worker: &mut Worker,
         valid: &HashSet<StorePath>,
         derivation: Derivation,
-        (rebuild, trust, doomed): (Rebuild, Trust, &HashMap<DrvPath, AttemptId>),
+        (rebuild, by, doomed): (Rebuild, &By<'_>, &HashMap<DrvPath, AttemptId>),
     ) -> Result<Outcome, Interrupted> {
         let is_valid = !derivation.outputs.is_empty()
             && derivation.outputs.values().all(|it| valid.contains(it));
@@ -140,9 +148,9 @@ impl Placing {
         }
         // Held twice: the link may be released by a sweep that began before.
         worker.add_temp_root(derivation.path.as_str()).await?;
-        let root = building_root(&derivation.path, trust);
+        let root = building_root(&derivation.path, by.trust);
         self.roots.hold(worker, &root, derivation.path.as_str()).await?;
-        let waiting = plan::placement(&derivation, &self.tools.builders.capabilities());
+        let waiting = plan::placement(&derivation, by.able);
         Ok(match doomed.get(&derivation.path) {
             Some(attempt) => Outcome::NeedsFailed(derivation, waiting, attempt.clone()),
             None => Outcome::Wait(derivation, waiting),

@@ -11,7 +11,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
-use crate::flow::look::Builders;
+use crate::domain::plan::Capability;
+use crate::flow::build;
 use crate::flow::shared::Shared;
 use crate::flow::sweep::mirrors::Upkeep;
 use crate::flow::{Stage, Step};
@@ -28,10 +29,18 @@ pub struct Sweep {
     shared: Arc<Shared>,
     /// Where something is evaluated and built: the Nix that holds it, and under which names.
     kept: Option<(Nix, Arc<Roots>)>,
-    /// What the builders of this instance can do.
-    able: Option<Arc<Builders>>,
+    evaluates: Evaluates,
+    /// What the builders could do that build what is evaluated here, when it looked last.
+    able: Mutex<Vec<Capability>>,
     worker: Mutex<Option<Worker>>,
     mirrors: Mutex<Upkeep>,
+}
+
+/// Whether this instance evaluates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evaluates {
+    Here,
+    Elsewhere,
 }
 
 /// How often it looks.
@@ -62,21 +71,30 @@ impl Sweep {
     pub fn new(
         shared: Arc<Shared>,
         kept: Option<(Nix, Arc<Roots>)>,
-        able: Option<Arc<Builders>>,
+        evaluates: Evaluates,
         mirrors: Arc<Mirrors>,
     ) -> Self {
         let mirrors = Mutex::new(Upkeep::new(shared.clone(), mirrors));
-        Self { shared, kept, able, worker: Mutex::new(None), mirrors }
+        let (able, worker) = (Mutex::default(), Mutex::new(None));
+        Self { shared, kept, evaluates, able, worker, mirrors }
     }
 
-    /// What waits in vain with other instances is evaluated again.
+    /// What waits in vain with other instances is evaluated again, and what was evaluated here is
+    /// placed anew when others' builders, which it may go to, have changed.
     async fn take_over(&self, now: Timestamp) -> Result<(), StoreError> {
         let store = &self.shared.store;
-        let able = self.able.as_ref().map(|it| it.capabilities()).unwrap_or_default();
-        let taken = store.take_over(&able, now).await?;
-        self.shared.wakeups.tell(&taken.moved);
-        for run in &taken.runs {
-            tracing::info!(run.id = %run, "hosts of run {run} wait with an instance that is gone or has no builder for them; they are evaluated again");
+        if self.evaluates == Evaluates::Here {
+            let able = store.capabilities().await?;
+            let taken = store.take_over(&able, now).await?;
+            self.shared.wakeups.tell(&taken.moved);
+            for run in &taken.runs {
+                tracing::info!(run.id = %run, "hosts of run {run} wait with an instance that is gone or has no builder for them; they are evaluated again");
+            }
+            let mut known = self.able.lock().await;
+            if *known != able {
+                build::place_again(&self.shared).await?;
+                *known = able;
+            }
         }
         if store.is_shared() {
             store.miss_builders(now).await?;
@@ -85,7 +103,7 @@ impl Sweep {
         Ok(())
     }
 
-    /// What no builder of this instance took for too long fails.
+    /// What was evaluated here and no builder took for too long fails.
     async fn give_up(&self, now: Timestamp) -> Result<(), StoreError> {
         let (given_up, moved) = self.shared.store.give_up(now).await?;
         self.shared.wakeups.tell(&moved);

@@ -88,8 +88,10 @@ impl Machine {
     fn at(here: &Nix, mut store: Option<BuilderStore>) -> Self {
         let known_hosts = store.as_mut().and_then(known_hosts);
         let here = match &store {
-            Some(store) => here.clone().with_env(ssh_env(store)),
-            None => here.clone(),
+            Some(BuilderStore { ssh: Some(_), ssh_options, .. }) => {
+                here.clone().with_env([ssh_env(ssh_options)])
+            }
+            Some(BuilderStore { ssh: None, .. }) | None => here.clone(),
         };
         let nix = match &store {
             None => here.clone(),
@@ -143,6 +145,40 @@ impl Machine {
             .here
             .command(["copy", "--derivation", "--no-check-sigs", "--to", &store.uri, "--"], limits)
             .args(drvs.map(DrvPath::as_str));
+        output(copy, stop).await.map(drop)
+    }
+
+    /// Copies derivations, and all that they need to be built, from another machine's store to this
+    /// machine's. A worker of this machine's is kept in `home`: while it lives, nothing of it is
+    /// garbage here. What was built to evaluate them has no signature, and is not asked for one.
+    ///
+    /// # Errors
+    /// In Nix's last words.
+    pub async fn borrow(
+        &self,
+        from: &str,
+        drvs: &[&DrvPath],
+        home: &mut Option<Worker>,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        let told = |error: WorkerError| clean_text(error.to_string());
+        let mut worker = worker::kept_or_new(home, &self.here).await.map_err(told)?;
+        for drv in drvs {
+            worker.add_temp_root(drv.as_str()).await.map_err(told)?;
+        }
+        let paths: Vec<StorePath> = drvs.iter().filter_map(|it| it.as_str().parse().ok()).collect();
+        let valid = worker.valid_paths(&paths).await.map_err(told)?;
+        *home = Some(worker);
+        if valid.len() == drvs.len() {
+            // They were copied for an attempt before.
+            return Ok(());
+        }
+        let limits = Limits { timeout: COPY, memory: None, output: 64 << 10 };
+        // Without what the settings tell ssh about the builder: it is another machine.
+        let here = self.here.clone().with_env([ssh_env(&[])]);
+        let copy = here
+            .command(["copy", "--derivation", "--no-check-sigs", "--from", from, "--"], limits)
+            .args(drvs.iter().map(|it| it.as_str()));
         output(copy, stop).await.map(drop)
     }
 

@@ -13,8 +13,9 @@ use crate::domain::id::{AttemptId, DrvPath, RunId};
 use crate::domain::page::{Counts, Earlier};
 use crate::domain::run::Run;
 use crate::store::error::Result;
+use crate::store::homes::Whence;
 use crate::store::moves::{BuildStep, Ledger, Moved, run_by_id};
-use crate::store::rows::{self, active, build_columns};
+use crate::store::rows::{self, build_columns};
 use crate::store::{AttemptClaim, Store, builders, failures, memory};
 
 /// How attempts ended, and which of them were no longer ours.
@@ -49,8 +50,8 @@ impl From<&Attempted> for AttemptOutcome {
 
 impl Store {
     /// Begins these attempts, as one operation: every build that waits for the derivation joins. A
-    /// derivation that nobody wants any more, or that is being realised, gives no claim; and none
-    /// does when all slots of the builder are taken.
+    /// derivation that nobody wants any more, that is being realised, or that is where this instance
+    /// does not get it from, gives no claim; and none does when all slots of the builder are taken.
     pub async fn claim_attempts(
         &self,
         wanted: &[(DrvPath, AttemptId)],
@@ -67,7 +68,7 @@ impl Store {
             return Ok((claims, Moved::default()));
         }
         for (drv, attempt) in wanted {
-            let mut builds = waiting_for(&mut tx, drv).await?;
+            let (mut builds, whence) = self.waiting_for(&mut tx, drv, now).await?;
             if wanted.len() > 1 {
                 // Nix builds a whole operation anew, or none of it.
                 builds.retain(|it| it.rebuild == Rebuild::IfMissing);
@@ -77,6 +78,11 @@ impl Store {
             else {
                 continue;
             };
+            let lent = match whence {
+                Whence::Here => None,
+                Whence::Lent(store) => Some(store),
+                Whence::Nowhere => continue,
+            };
             if !begin(&mut tx, (drv, attempt, operation), (builder, by), (now, lease_ms)).await? {
                 continue;
             }
@@ -84,7 +90,8 @@ impl Store {
                 ledger.build(&mut tx, build, BuildStep::Start(attempt.clone())).await?;
             }
             let attempt = attempt.clone();
-            claims.push(AttemptClaim { attempt, derivation, rebuild, lease_ms, started_at: now });
+            let started_at = now;
+            claims.push(AttemptClaim { attempt, derivation, lent, rebuild, lease_ms, started_at });
         }
         let moved = ledger.close(&mut tx).await?;
         tx.commit().await?;
@@ -163,21 +170,6 @@ impl Store {
             found.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?;
         Ok(running.iter().filter(|it| !wanted.contains(it.as_str())).cloned().collect())
     }
-}
-
-/// Builds that wait for a derivation, of repositories whose installation lets us act.
-async fn waiting_for(tx: &mut AnyConnection, drv: &DrvPath) -> Result<Vec<Build>> {
-    let found = sqlx::query(concat!(
-        "SELECT ",
-        build_columns!(),
-        " FROM build b JOIN run r ON r.id = b.run_id JOIN repository p ON p.id = r.repository_id \
-         WHERE b.drv = $1 AND b.state = 'waiting' AND ",
-        active!()
-    ))
-    .bind(drv.as_str())
-    .fetch_all(tx)
-    .await?;
-    found.iter().map(rows::build).collect()
 }
 
 /// `false` when the derivation is being realised.
@@ -276,7 +268,6 @@ impl Finish {
         attempted: Attempted,
     ) -> Result<()> {
         let builds = attached(tx, &claim.attempt).await?;
-        self.bring_home(tx, claim).await?;
         match attempted {
             Attempted::Weather(what) => {
                 let builder = failures::builder_of(tx, &claim.attempt).await?;
@@ -289,6 +280,7 @@ impl Finish {
                 }
             }
             Attempted::Answered(ending) => {
+                self.bring_home(tx, claim).await?;
                 for (build, _) in builds {
                     self.answered(tx, claim, build, ending.clone()).await?;
                 }

@@ -198,7 +198,33 @@ impl Store {
 
     /// Those of this instance's settings, as they are seen from here.
     pub async fn own_builders(&self) -> Result<Vec<Builder>> {
-        let found = sqlx::query(OWN_BUILDERS).bind(&*self.owner).fetch_all(&self.reader).await?;
+        self.builders_of(&self.owner).await
+    }
+
+    /// Those of an instance's settings, as they are seen from there.
+    pub async fn builders_of(&self, owner: &str) -> Result<Vec<Builder>> {
+        let found = sqlx::query(OWN_BUILDERS).bind(owner).fetch_all(&self.reader).await?;
+        found.iter().map(builder).collect()
+    }
+
+    /// What the builders can do that build what this instance evaluates: its own, and everybody's
+    /// where the others reach its Nix store.
+    pub async fn capabilities(&self) -> Result<Vec<Capability>> {
+        let found = sqlx::query(CAPABILITIES)
+            .bind(&*self.owner)
+            .bind(&*self.lent)
+            .fetch_all(&self.reader)
+            .await?;
+        found.iter().map(|row| rows::json(row, "capability")).collect()
+    }
+
+    /// The same builders, as they are seen.
+    pub(super) async fn reached(&self, tx: &mut AnyConnection) -> Result<Vec<Builder>> {
+        let found = if self.lent.is_empty() {
+            sqlx::query(OWN_BUILDERS).bind(&*self.owner).fetch_all(tx).await?
+        } else {
+            sqlx::query(BUILDERS).fetch_all(tx).await?
+        };
         found.iter().map(builder).collect()
     }
 
@@ -344,6 +370,9 @@ pub(super) const OWN_BUILDERS: &str = concat!(
     busy!(),
     " JOIN sight s ON s.builder = b.name AND s.owner = $1 ORDER BY b.name"
 );
+
+const CAPABILITIES: &str = "SELECT b.capability AS capability FROM builder b WHERE $2 <> '' \
+     OR EXISTS (SELECT 1 FROM sight s WHERE s.builder = b.name AND s.owner = $1) ORDER BY b.name";
 
 pub(super) fn builder(row: &AnyRow) -> Result<Builder> {
     Ok(Builder {

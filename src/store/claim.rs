@@ -36,6 +36,7 @@ impl RunClaim {
 pub struct AttemptClaim {
     pub(super) attempt: AttemptId,
     pub(super) derivation: Derivation,
+    pub(super) lent: Option<String>,
     pub(super) rebuild: Rebuild,
     pub(super) lease_ms: i64,
     pub(super) started_at: Timestamp,
@@ -55,6 +56,12 @@ impl AttemptClaim {
     /// The path of what is to be realised.
     pub fn drv(&self) -> &DrvPath {
         &self.derivation.path
+    }
+
+    /// The Nix store of the instance that evaluated it, from which it is to be copied; `None` when
+    /// this instance's own has it.
+    pub fn lent(&self) -> Option<&str> {
+        self.lent.as_deref()
     }
 
     /// Whether it is realised although it may be valid.

@@ -1,6 +1,7 @@
-//! Where a build's derivation is: in the Nix store of the instance that evaluated it, which alone
-//! gives it to builders. When that instance is gone, or has no builder for it while another has,
-//! the build is evaluated again elsewhere.
+//! Where a build's derivation is: in the Nix store of the instance that evaluated it. That one gives
+//! it to its builders, and so do others to theirs where they reach that store. When the instance is
+//! gone, or has no builder for it while another has that does not reach its store, the build is
+//! evaluated again elsewhere.
 use std::collections::BTreeMap;
 
 use sqlx::AnyConnection;
@@ -9,14 +10,14 @@ use sqlx::Row;
 use crate::domain::Timestamp;
 use crate::domain::build::{Build, BuildState};
 use crate::domain::builder::Condition;
-use crate::domain::id::RunId;
+use crate::domain::id::{DrvPath, RunId};
 use crate::domain::plan::Capability;
 use crate::domain::run::RunState;
 use crate::store::Store;
 use crate::store::error::Result;
-use crate::store::leases::{alive_since, is_alive};
+use crate::store::leases::{alive_since, is_alive, lends};
 use crate::store::moves::{Ledger, Moved, RunStep, run_by_id};
-use crate::store::rows::{self, build_columns};
+use crate::store::rows::{self, active, build_columns};
 
 /// What this instance took over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,15 +40,40 @@ const GONE: &str = concat!(
     " ORDER BY b.run_id LIMIT 1000"
 );
 
-/// Builds for which the instance that evaluated them has no builder, and that is there.
+/// Builds for which the instance that evaluated them has no builder, and that is there; whoever
+/// reaches its Nix store takes them from there.
 const HELD: &str = concat!(
     "SELECT ",
     build_columns!(),
     " FROM build b JOIN run r ON r.id = b.run_id \
      WHERE b.state = 'waiting' AND b.held = 1 AND b.home <> $1 \
      AND (r.state <> 'evaluating' OR r.claimed_by IS NULL) AND ",
-    is_alive!("b.home", "$2")
+    is_alive!("b.home", "$2"),
+    " AND NOT ",
+    lends!("b.home", "$2")
 );
+
+/// Each with its instance, and where that lends what it evaluated.
+const WAITING_FOR: &str = concat!(
+    "SELECT ",
+    build_columns!(),
+    ", b.home AS home, COALESCE(h.store, '') AS lent FROM build b JOIN run r ON r.id = b.run_id \
+     JOIN repository p ON p.id = r.repository_id \
+     LEFT JOIN instance h ON h.owner = b.home AND h.seen_at > $2 \
+     WHERE b.drv = $1 AND b.state = 'waiting' AND ",
+    active!()
+);
+
+/// From where an instance gets a derivation that it is to build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whence {
+    /// It is in its own Nix store.
+    Here,
+    /// From the store at this URI, which is another's.
+    Lent(String),
+    /// Whoever has it is gone, or does not lend it.
+    Nowhere,
+}
 
 impl Store {
     /// At the start: what an older version evaluated is where this instance is.
@@ -59,8 +85,52 @@ impl Store {
         Ok(())
     }
 
+    /// The instances whose derivations this one can build: itself first, and those that lend
+    /// theirs.
+    pub(super) async fn homes(
+        &self,
+        tx: &mut AnyConnection,
+        now: Timestamp,
+    ) -> Result<Vec<String>> {
+        let lending = "SELECT i.owner AS owner FROM instance i \
+             WHERE i.owner <> $1 AND i.seen_at > $2 AND i.store <> '' ORDER BY i.owner";
+        let found =
+            sqlx::query(lending).bind(&*self.owner).bind(alive_since(now)).fetch_all(tx).await?;
+        let mut homes = vec![self.owner.to_string()];
+        for row in &found {
+            homes.push(row.try_get("owner")?);
+        }
+        Ok(homes)
+    }
+
+    /// Builds that wait for a derivation, of repositories whose installation lets us act, and from
+    /// where this instance gets it.
+    pub(super) async fn waiting_for(
+        &self,
+        tx: &mut AnyConnection,
+        drv: &DrvPath,
+        now: Timestamp,
+    ) -> Result<(Vec<Build>, Whence)> {
+        let found = sqlx::query(WAITING_FOR)
+            .bind(drv.as_str())
+            .bind(alive_since(now))
+            .fetch_all(tx)
+            .await?;
+        let (mut builds, mut whence) = (Vec::with_capacity(found.len()), Whence::Nowhere);
+        for row in &found {
+            builds.push(rows::build(row)?);
+            let (home, lent): (&str, String) = (row.try_get("home")?, row.try_get("lent")?);
+            if home == &*self.owner {
+                whence = Whence::Here;
+            } else if whence == Whence::Nowhere && !lent.is_empty() {
+                whence = Whence::Lent(lent);
+            }
+        }
+        Ok((builds, whence))
+    }
+
     /// Takes over what waits in vain elsewhere: everything of instances that are gone, and of
-    /// others what they have no builder for and these can take.
+    /// others what they have no builder for and these can take. Only whoever evaluates does.
     pub async fn take_over(&self, able: &[Capability], now: Timestamp) -> Result<TakenOver> {
         // A run that waits for an instance alone waits for any when that is gone.
         sqlx::query(concat!(

@@ -39,7 +39,20 @@ macro_rules! is_alive {
     };
 }
 
-pub(super) use is_alive;
+/// True of an instance that is alive and whose Nix store the others reach.
+macro_rules! lends {
+    ($owner:literal, $since:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM instance lends WHERE lends.owner = ",
+            $owner,
+            " AND lends.seen_at > ",
+            $since,
+            " AND lends.store <> '')"
+        )
+    };
+}
+
+pub(super) use {is_alive, lends};
 
 /// Since when whoever is alive has been heard of.
 pub(super) fn alive_since(now: Timestamp) -> i64 {
@@ -59,15 +72,23 @@ impl Store {
         Self { url: url.into(), ..self }
     }
 
+    /// The same store for an instance whose Nix store the others reach at this URI.
+    #[must_use]
+    pub fn lending(self, nix_store: &str) -> Self {
+        Self { lent: nix_store.into(), ..self }
+    }
+
     /// This instance is alive.
     pub async fn beat(&self, now: Timestamp) -> Result<()> {
         sqlx::query(
-            "INSERT INTO instance (owner, seen_at, url) VALUES ($1, $2, $3) \
-             ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at, url = excluded.url",
+            "INSERT INTO instance (owner, seen_at, url, store) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at, url = excluded.url, \
+             store = excluded.store",
         )
         .bind(&*self.owner)
         .bind(now.0)
         .bind(&*self.url)
+        .bind(&*self.lent)
         .execute(&self.writer)
         .await?;
         Ok(())

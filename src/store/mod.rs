@@ -95,6 +95,8 @@ pub struct Store {
     owner: Arc<str>,
     /// Where other instances reach this one; empty when they do not.
     url: Arc<str>,
+    /// Where other instances reach this one's Nix store; empty when they do not.
+    lent: Arc<str>,
 }
 
 /// Which database it is, and what is particular to it.

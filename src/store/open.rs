@@ -124,6 +124,7 @@ async fn open_sqlite(given: &str) -> Result<Store> {
         patience: Patience::default(),
         owner: "".into(),
         url: "".into(),
+        lent: "".into(),
     })
 }
 
@@ -255,6 +256,7 @@ async fn open_postgres(url: &str) -> Result<Store> {
         patience: Patience::default(),
         owner: "".into(),
         url: "".into(),
+        lent: "".into(),
     })
 }
 

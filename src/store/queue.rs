@@ -8,7 +8,6 @@ use crate::domain::id::{BuildId, DrvPath, RunId};
 use crate::domain::plan::Capability;
 use crate::domain::queue::unplaceable;
 use crate::store::Store;
-use crate::store::builders::{self, OWN_BUILDERS};
 use crate::store::error::{Result, StoreError};
 use crate::store::moves::{self, BuildStep, Ledger, Moved};
 use crate::store::rows::{self, active, build_columns};
@@ -19,6 +18,8 @@ pub struct Candidate {
     pub build: BuildId,
     pub run: RunId,
     pub drv: DrvPath,
+    /// The instance that evaluated it, where that is another one.
+    pub home: Option<String>,
     pub system: String,
     /// `requiredSystemFeatures`.
     pub features: Vec<String>,
@@ -45,9 +46,9 @@ pub struct Waits {
 }
 
 impl Store {
-    /// Builds that wait with this instance and that this builder can take, whose derivation nobody
-    /// realises, by their turns; at most `limit` of each kind, which is a system and the features
-    /// that are required.
+    /// Builds that wait with this instance, or with one that lends what it evaluated, and that this
+    /// builder can take, whose derivation nobody realises, by their turns; at most `limit` of each
+    /// kind, which is a system and the features that are required.
     pub async fn candidates(
         &self,
         able: &Capability,
@@ -56,30 +57,47 @@ impl Store {
     ) -> Result<Vec<Candidate>> {
         let mut tx = self.read().await?;
         let mut candidates = Vec::new();
-        for system in able.systems() {
-            let kinds = sqlx::query(KINDS).bind(system).bind(&*self.owner);
-            for kind in &kinds.fetch_all(&mut *tx).await? {
-                let features: &str = kind.try_get("features")?;
-                let wanted: Vec<String> = features.split_whitespace().map(str::to_owned).collect();
-                if !able.has(&wanted) {
-                    continue;
-                }
-                let found = sqlx::query(CANDIDATES)
-                    .bind(system)
-                    .bind(now.0)
-                    .bind(limit)
-                    .bind(&*self.owner)
-                    .bind(features)
-                    .fetch_all(&mut *tx)
-                    .await?;
-                for row in &found {
-                    candidates.push(candidate(row)?);
-                }
+        for home in self.homes(&mut tx, now).await? {
+            for system in able.systems() {
+                let with = (home.as_str(), system);
+                candidates.extend(self.candidates_with(&mut tx, with, able, (now, limit)).await?);
             }
         }
         candidates.retain(|it| able.has(&it.features));
         candidates.sort_by_key(|it| (it.rank, it.created_at));
         Ok(candidates)
+    }
+
+    /// Those that wait with one instance and are of one system.
+    async fn candidates_with(
+        &self,
+        tx: &mut AnyConnection,
+        (home, system): (&str, &str),
+        able: &Capability,
+        (now, limit): (Timestamp, i64),
+    ) -> Result<Vec<Candidate>> {
+        let mut all = Vec::new();
+        let kinds = sqlx::query(KINDS).bind(system).bind(home);
+        for kind in &kinds.fetch_all(&mut *tx).await? {
+            let features: &str = kind.try_get("features")?;
+            let wanted: Vec<String> = features.split_whitespace().map(str::to_owned).collect();
+            if !able.has(&wanted) {
+                continue;
+            }
+            let found = sqlx::query(CANDIDATES)
+                .bind(system)
+                .bind(now.0)
+                .bind(limit)
+                .bind(home)
+                .bind(features)
+                .fetch_all(&mut *tx)
+                .await?;
+            let elsewhere = (home != &*self.owner).then_some(home);
+            for row in &found {
+                all.push(candidate(row, elsewhere)?);
+            }
+        }
+        Ok(all)
     }
 
     /// All builds that wait with this instance: to be looked at again when the settings have
@@ -116,7 +134,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Fails the builds that no builder of this instance could take for as long as the settings
+    /// Fails the builds of this instance that no builder could take for as long as the settings
     /// allow, each with the reason; gives their names and reasons.
     pub async fn give_up(&self, now: Timestamp) -> Result<(Vec<(BuildId, String)>, Moved)> {
         if self.unplaceable(&mut *self.read().await?, now).await?.is_empty() {
@@ -156,8 +174,7 @@ impl Store {
         if found.is_empty() {
             return Ok(vec![]);
         }
-        let machines = sqlx::query(OWN_BUILDERS).bind(&*self.owner).fetch_all(tx).await?;
-        let machines = machines.iter().map(builders::builder).collect::<Result<Vec<_>>>()?;
+        let machines = self.reached(tx).await?;
         let mut all = Vec::new();
         for row in &found {
             let build = rows::build(row)?;
@@ -201,7 +218,7 @@ pub(super) const KINDS: &str = "WITH RECURSIVE kind (features) AS (\
      FROM kind WHERE kind.features IS NOT NULL) \
      SELECT features FROM kind WHERE features IS NOT NULL";
 
-/// Those whose derivation is with this instance, along the index `build_queue_at_home`, so that the ten thousandth waiting build costs nothing.
+/// Those whose derivation is with one instance, along the index `build_queue_at_home`, so that the ten thousandth waiting build costs nothing.
 pub(super) const CANDIDATES: &str = concat!(
     "SELECT b.id AS id, b.run_id AS run_id, b.drv AS drv, b.derivation AS derivation, \
      b.required AS required, b.rank AS rank, b.rebuild AS rebuild, r.created_at AS created_at, \
@@ -217,12 +234,13 @@ pub(super) const CANDIDATES: &str = concat!(
     " ORDER BY b.rank, b.since, b.id LIMIT $3"
 );
 
-fn candidate(row: &AnyRow) -> Result<Candidate> {
+fn candidate(row: &AnyRow, home: Option<&str>) -> Result<Candidate> {
     let derivation: Derivation = rows::json(row, "derivation")?;
     Ok(Candidate {
         build: rows::parsed(row, "id")?,
         run: rows::parsed(row, "run_id")?,
         drv: derivation.path,
+        home: home.map(str::to_owned),
         system: derivation.system,
         features: derivation.features,
         required: rows::required(row, "required")?,

@@ -17,7 +17,7 @@ pub(crate) fn held(name: &str, hold: &Hold) -> Host {
 }
 
 /// Whether a store has a path of this name.
-fn has(store: &Path, name: &str) -> bool {
+pub(crate) fn has(store: &Path, name: &str) -> bool {
     let mut all = std::fs::read_dir(store).unwrap().filter_map(Result::ok);
     all.any(|it| it.file_name().to_string_lossy().get(32..) == Some(&format!("-{name}")))
 }

@@ -32,16 +32,22 @@ async fn an_instance_that_takes_deliveries_in_needs_no_builder_and_builders_no_w
 #[tokio::test]
 async fn roles_that_are_none_or_not_enough_are_refused_with_those_that_there_are() {
     let world = world("no_roles").await;
-    for (roles, said) in [
-        ("intake,dance", "`dance` is no role; write some of intake,evaluate,build,report,recover"),
-        ("evaluate", "`evaluate` needs `build`"),
+    let alone = World::new().await;
+    let dance = "`dance` is no role; write some of intake,evaluate,build,report,recover";
+    let lent = "`evaluate` without `build` needs `nix.instance_store`, from which the instances";
+    let shared =
+        "`evaluate` without `build` needs another instance that builds, and none can share";
+    for (world, roles, said) in [
+        (&world, "intake,dance", dance),
+        (&world, "evaluate", lent),
+        (&alone, "intake,evaluate,report", shared),
     ] {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_fleetcheck"))
             .args(["serve", "--roles", roles, "--config"])
-            .arg(world.directory().join("nowhere.toml"))
+            .arg(world.write_settings())
             .output()
             .unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
+        let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert_eq!(output.status.code(), Some(2), "{words}");
         assert!(words.contains(said), "{words}");
     }

@@ -15,6 +15,7 @@ mod github_trouble;
 mod insight;
 mod instances;
 mod killed;
+mod lent;
 mod limits;
 mod merge_queue;
 mod merges;

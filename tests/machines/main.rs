@@ -66,6 +66,35 @@ async fn what_is_copied_back_is_here_until_nobody_holds_it() {
 }
 
 #[tokio::test]
+async fn a_derivation_is_copied_from_the_machine_that_lends_it_and_held_here() {
+    for pair in Pair::all().await {
+        let drv = pair.derivation("lent", "echo made > $out");
+        pair.copy(&drv, &[]).unwrap();
+        pair.nix.output("nix-store", ["--gc"]);
+        assert!(!Path::new(drv.as_str()).exists(), "{drv} is here");
+        let (builder, from, stop) =
+            (pair.builder(), pair.machine.lent_store(), CancellationToken::new());
+
+        pair.machine.stop();
+        let words = builder.borrow(&from, &[&drv], &mut None, &stop).await.unwrap_err();
+        assert!(words.contains("Connection refused"), "{words}");
+
+        pair.machine.start_again();
+        let mut home = None;
+        builder.borrow(&from, &[&drv], &mut home, &stop).await.unwrap();
+        pair.nix.output("nix-store", ["--gc"]);
+        assert!(Path::new(drv.as_str()).exists(), "it was collected while it was held");
+
+        // What is here is not asked for again.
+        pair.machine.stop();
+        builder.borrow(&from, &[&drv], &mut home, &stop).await.unwrap();
+        home.unwrap().stop().await;
+        pair.nix.output("nix-store", ["--gc"]);
+        assert!(!Path::new(drv.as_str()).exists(), "{drv} is held by nobody");
+    }
+}
+
+#[tokio::test]
 async fn a_build_that_is_let_go_here_ends_there() {
     let pairs = Pair::all().await;
     for pair in &pairs {

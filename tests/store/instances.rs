@@ -8,7 +8,7 @@ use fleetcheck::store::builders::{Known, Whose};
 use fleetcheck::store::leases::{Lease, SILENCE_MS};
 use fleetcheck::store::runs::Outcome;
 
-use crate::world::{self, LEASE, NOW, World, built, derivation, drv, id};
+use crate::world::{self, LEASE, NOW, World, built, derivation, drv, id, weather};
 
 const LATER: Timestamp = Timestamp(NOW.0 + SILENCE_MS);
 
@@ -22,6 +22,14 @@ fn known(name: &str, slots: u32, machine: Whose) -> Known {
 }
 
 impl World {
+    /// Another instance on the same store, whose Nix store the others reach.
+    async fn lending(&self, owner: &str) -> Self {
+        let mut it = self.instance(owner).await;
+        it.store = it.store.lending(&format!("ssh-ng://{owner}"));
+        it.store.beat(NOW).await.unwrap();
+        it
+    }
+
     /// A run that this instance has evaluated, whose hosts wait for this.
     async fn evaluated_here(&self, commit: &str, hosts: &[&str], for_what: Waiting) -> RunId {
         let run = self.push(commit, &[]).await;
@@ -53,6 +61,68 @@ contract! {
         assert_eq!((one.waits_here().await, other.waits_here().await), (1, 0));
         let nothing = other.store.take_over(&[able()], NOW).await.unwrap();
         assert_eq!(nothing.runs, [], "its instance is there, and has a builder");
+    }
+
+    async fn what_an_instance_lends_another_takes_and_knows_from_where(world) {
+        let (one, other) = (world.lending("one").await, world.instance("other").await);
+        one.evaluated_here("a1", &["raider", "viper"], Waiting::Slot).await;
+        let offered = other.store.candidates(&able(), NOW, 9).await.unwrap();
+        assert_eq!(offered.len(), 2);
+        assert!(offered.iter().all(|it| it.home.as_deref() == Some("one")), "{offered:?}");
+        let own = one.store.candidates(&able(), NOW, 9).await.unwrap();
+        assert!(own.iter().all(|it| it.home.is_none()), "{own:?}");
+        let claim = other.start("raider").await.unwrap();
+        assert_eq!(claim.lent(), Some("ssh-ng://one"));
+        assert_eq!(one.start("viper").await.unwrap().lent(), None);
+    }
+
+    async fn what_is_lent_stays_with_its_instance_until_it_is_built(world) {
+        let (one, other) = (world.lending("one").await, world.instance("other").await);
+        let run = one.evaluated_here("a1", &["raider"], Waiting::Slot).await;
+        let claim = other.start("raider").await.unwrap();
+        let _ = other.finish(&claim, weather()).await;
+        let root = "building-783yqpnsx5xvpayk2bnrb6cmk0a7blys-raider.drv";
+        let is_held = async |it: &World| {
+            it.store.roots().await.unwrap().iter().any(|it| it.name == root)
+        };
+        assert!(is_held(&one).await && !is_held(&other).await);
+        let claim = other.start("raider").await.unwrap();
+        assert_eq!(claim.lent(), Some("ssh-ng://one"), "again");
+        let _ = other.finish(&claim, built()).await;
+        let build = &world.run(&run).await.builds[0].build;
+        assert!(matches!(build.state, BuildState::Ended { .. }), "{build:?}");
+    }
+
+    async fn nobody_takes_what_is_lent_by_an_instance_that_is_gone(world) {
+        let (one, other) = (world.lending("one").await, world.instance("other").await);
+        one.evaluated_here("a1", &["raider"], Waiting::Slot).await;
+        assert_eq!(other.store.candidates(&able(), LATER, 9).await.unwrap(), []);
+        let wanted = [(drv("raider"), id::<AttemptId>())];
+        let claimed = other.store.claim_attempts(&wanted, "local", "me", LATER, LEASE).await;
+        assert_eq!(claimed.unwrap().0, []);
+    }
+
+    async fn what_is_lent_is_not_evaluated_again_for_the_lack_of_a_builder(world) {
+        let (one, other) = (world.lending("one").await, world.instance("other").await);
+        let nobody = Waiting::NoBuilder { system: "x86_64-linux".to_owned() };
+        one.evaluated_here("a1", &["raider"], nobody).await;
+        assert_eq!(other.store.take_over(&[able()], NOW).await.unwrap().runs, []);
+    }
+
+    async fn whoever_lends_what_it_evaluates_counts_on_everybodys_builders(world) {
+        let (one, other) = (world.lending("one").await, world.instance("other").await);
+        let third = world.instance("third").await;
+        other.store.know_builders(&[known("local", 1, Whose::Own)], NOW).await.unwrap();
+        for (instance, builders) in [(&one, 1), (&other, 1), (&third, 0)] {
+            assert_eq!(instance.store.capabilities().await.unwrap().len(), builders);
+        }
+        one.evaluated_here("a1", &["raider"], Waiting::Slot).await;
+        let away = Condition::Unreachable { why: "refused".to_owned() };
+        other.store.builder_looked("local", &away, None, NOW).await.unwrap();
+        let day = NOW.plus(86_400_000);
+        assert_eq!(one.store.give_up(day.plus(-1)).await.unwrap().0, []);
+        let (given_up, _) = one.store.give_up(day).await.unwrap();
+        assert!(given_up[0].1.contains("is reachable since"), "{given_up:?}");
     }
 
     async fn what_waits_with_an_instance_that_is_gone_is_evaluated_again(world) {

@@ -101,6 +101,20 @@ impl Machine {
         format!("ssh-ng://root@{}", self.name)
     }
 
+    /// For `instance_store` of the service that runs here: all that ssh is told is in it.
+    pub fn lent_store(&self) -> String {
+        let own = self.own.path();
+        let key = STANDARD.encode(std::fs::read(own.join("host_key.pub")).unwrap());
+        let key = key.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let (address, own) = (&self.address, own.display());
+        format!("ssh-ng://root@{address}?ssh-key={own}/key&base64-ssh-public-host-key={key}")
+    }
+
+    /// The process in whose mounts a service runs that is to have this machine's disk.
+    pub fn gate(&self) -> u32 {
+        self.gate.id()
+    }
+
     /// For `ssh_options` of a builder.
     pub fn ssh_options(&self) -> Vec<String> {
         vec!["-F".to_owned(), self.own.path().join("config").display().to_string()]

@@ -27,6 +27,7 @@ use tokio::process::{Child, Command};
 use fleet::Host;
 use github::{CheckRunView, Delivered, FakeGitHub, From, Options, RepoHandle};
 use hold::Hold;
+use machine::Machine;
 use nix::TestNix;
 
 /// A service, its GitHub, its Nix and one repository.
@@ -55,6 +56,8 @@ pub struct World {
     store: Option<String>,
     /// For `--roles`; without it all of them.
     roles: Option<String>,
+    /// The process in whose mounts the service runs, where not in the test's.
+    gate: Option<u32>,
 }
 
 impl World {
@@ -85,6 +88,15 @@ impl World {
         other
     }
 
+    /// Another instance of the same service, with this machine's disk for its Nix, which the others
+    /// reach there.
+    pub fn beside_on(&self, machine: &Machine) -> Self {
+        let mut other = self.beside();
+        other.nix = self.nix.elsewhere();
+        other.gate = Some(machine.gate());
+        other.setting(&format!("instance_store = {:?}", machine.lent_store()))
+    }
+
     fn around(github: Arc<FakeGitHub>, repo: RepoHandle, nix: TestNix) -> Self {
         let directory = tempfile::Builder::new().prefix("fc-world-").tempdir().unwrap();
         let args = ["eval", "--impure", "--raw", "--expr", "builtins.currentSystem"];
@@ -97,6 +109,7 @@ impl World {
             service: None,
             store: None,
             roles: None,
+            gate: None,
             port: processes::free_port(),
             system,
             settings: String::new(),
@@ -134,7 +147,19 @@ impl World {
             .append(true)
             .open(self.directory.path().join("service.log"))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_fleetcheck"))
+        let mut command = match self.gate {
+            None => Command::new(env!("CARGO_BIN_EXE_fleetcheck")),
+            Some(gate) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--mount=/proc/{gate}/ns/mnt"));
+                // Its processes are the test's: what the machine has in /proc is about others.
+                command.args(["unshare", "--mount", "sh", "-c"]);
+                command.args(["mount -t proc proc /proc && exec \"$@\"", "sh"]);
+                command.arg(env!("CARGO_BIN_EXE_fleetcheck"));
+                command
+            }
+        };
+        let child = command
             .args(["serve", "--config"])
             .arg(settings)
             .args(self.roles.iter().map(|it| format!("--roles={it}")))

@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetcheck::config;
@@ -12,7 +13,8 @@ use fleetcheck::nix::Nix;
 /// One Nix to test against, with a store of its own that goes with it.
 pub struct TestNix {
     program: PathBuf,
-    directory: tempfile::TempDir,
+    /// Shared with those of machines that have another disk there.
+    directory: Arc<tempfile::TempDir>,
     extra: Vec<String>,
 }
 
@@ -40,7 +42,13 @@ impl TestNix {
         for name in ["store", "var", "log", "etc", "home", "tmp"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
         }
-        Self { program: program.to_owned(), directory, extra: Vec::new() }
+        Self { program: program.to_owned(), directory: Arc::new(directory), extra: Vec::new() }
+    }
+
+    /// The same, for a machine that sees another disk at this place.
+    pub fn elsewhere(&self) -> Self {
+        let (directory, extra) = (self.directory.clone(), self.extra.clone());
+        Self { program: self.program.clone(), directory, extra }
     }
 
     /// With one more line of `nix.conf`.
@@ -125,6 +133,7 @@ impl TestNix {
             retries: 3,
             failure_memory: Duration::from_hours(1),
             unplaceable_after: Duration::from_hours(24),
+            instance_store: None,
         }
     }
 
@@ -161,6 +170,9 @@ impl TestNix {
 impl Drop for TestNix {
     /// Store paths are read-only, which is in the way of whoever is not root.
     fn drop(&mut self) {
+        if Arc::strong_count(&self.directory) > 1 {
+            return;
+        }
         let _ = Command::new("chmod").args(["-R", "u+w"]).arg(self.directory.path()).status();
     }
 }

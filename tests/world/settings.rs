@@ -82,7 +82,7 @@ impl World {
         (self, file)
     }
 
-    pub(super) fn write_settings(&self) -> PathBuf {
+    pub fn write_settings(&self) -> PathBuf {
         let at = |name: &str| self.directory.path().join(name);
         std::fs::write(at("key.pem"), self.github.private_key_pem()).unwrap();
         std::fs::write(at("webhook"), self.github.secret()).unwrap();

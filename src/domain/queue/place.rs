@@ -1,5 +1,6 @@
 //! Where a build goes: what of the queue one builder's free slot leaves to a better builder.
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::domain::builder::{self, Builder, Speed};
 use crate::domain::id::DrvPath;
@@ -68,6 +69,41 @@ pub fn share(
     share
 }
 
+/// The part of what waits that is not left to the instances that evaluated it: a build for which
+/// one of those has a free slot now begins there without a copy. `homes` are their builders, by
+/// instance; a build of this instance is never left, and none that was left for too long is.
+pub fn share_abroad(
+    waiting: Vec<Candidate>,
+    homes: &BTreeMap<String, Vec<Builder>>,
+    is_patient: impl Fn(&DrvPath) -> bool,
+) -> Share {
+    let open = |it: &&Builder| it.takes_work() && it.free() > 0;
+    let mut free: BTreeMap<&str, Vec<(&Builder, u32)>> = homes
+        .iter()
+        .map(|(home, all)| {
+            (home.as_str(), all.iter().filter(open).map(|it| (it, it.free())).collect())
+        })
+        .collect();
+    let mut share = Share::default();
+    for candidate in waiting {
+        let Candidate { home, system, features, failed_on, .. } = &candidate;
+        let at_home = home.as_deref().and_then(|it| free.get_mut(it));
+        let taker = at_home.into_iter().flatten().find(|(it, free)| {
+            *free > 0
+                && failed_on.as_deref() != Some(it.name.as_str())
+                && it.capability.fits(system, features)
+        });
+        match taker {
+            Some((_, free)) if is_patient(&candidate.derivation) => {
+                *free -= 1;
+                share.left.push(candidate.derivation);
+            }
+            Some(_) | None => share.kept.push(candidate),
+        }
+    }
+    share
+}
+
 /// How good a builder is for a build, of those that could begin it now.
 fn worth(builder: &Builder, free: u32, candidate: &Candidate) -> (bool, Speed, u32) {
     (candidate.built_on.as_deref() == Some(&builder.name), builder.speed, free)
@@ -95,6 +131,7 @@ mod tests {
         let path = format!("/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-{number}.drv");
         Candidate {
             derivation: path.parse().unwrap(),
+            home: None,
             run: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
             system: "aarch64-linux".into(),
             features: vec![],
@@ -169,6 +206,28 @@ mod tests {
             "though it is busy"
         );
         assert_eq!(kept(&failed, "b", &both[1..]), ["0"], "better here than nowhere");
+    }
+
+    #[test]
+    fn what_another_instance_evaluated_is_left_to_it_while_it_has_a_free_slot_for_it() {
+        let abroad = |number| Candidate { home: Some("one".into()), ..waits(number) };
+        let waiting = vec![abroad(0), abroad(1), waits(2)];
+        let shared = |all: &[Builder], is_patient: bool| {
+            let homes = BTreeMap::from([("one".to_owned(), all.to_vec())]);
+            let share = share_abroad(waiting.clone(), &homes, |_| is_patient);
+            let names = |it: &DrvPath| it.name().to_owned();
+            let kept: Vec<String> = share.kept.iter().map(|it| names(&it.derivation)).collect();
+            (kept.join(" "), share.left.iter().map(names).collect::<Vec<_>>().join(" "))
+        };
+        let told = |kept: &str, left: &str| (kept.to_owned(), left.to_owned());
+        assert_eq!(shared(&[ready("a", 1)], true), told("1 2", "0"), "it has one slot free");
+        assert_eq!(shared(&[ready("a", 0)], true), told("2", "0 1"));
+        assert_eq!(shared(&[ready("a", 0)], false), told("0 1 2", ""), "it does not take it");
+        assert_eq!(shared(&[ready("a", 2)], true), told("0 1 2", ""));
+        assert_eq!(shared(&[], true), told("0 1 2", ""), "it only evaluates");
+        let failed = vec![Candidate { failed_on: Some("a".into()), ..abroad(0) }];
+        let homes = BTreeMap::from([("one".to_owned(), vec![ready("a", 0)])]);
+        assert_eq!(share_abroad(failed, &homes, |_| true).left, [], "it failed there");
     }
 
     #[test]

@@ -201,6 +201,7 @@ fn candidate(number: usize, it: &Drawn) -> Candidate {
     let drv = format!("/nix/store/783yqpnsx5xvpayk2bnrb6cmk0a7blys-{number}.drv");
     Candidate {
         derivation: drv.parse().unwrap(),
+        home: None,
         run: format!("01890a5d-ac96-774b-bcce-{:012}", it.run).parse().unwrap(),
         system: SYSTEMS[it.system].to_owned(),
         features: if it.picky { vec!["kvm".to_owned()] } else { vec![] },

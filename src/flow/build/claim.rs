@@ -65,6 +65,7 @@ impl Looks {
 pub(super) fn candidate(it: Offered) -> Candidate {
     Candidate {
         derivation: it.drv,
+        home: it.home,
         run: it.run,
         system: it.system,
         features: it.features,

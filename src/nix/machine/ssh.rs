@@ -54,10 +54,9 @@ pub(super) fn known_hosts(store: &mut BuilderStore) -> Option<Arc<NamedTempFile>
 }
 
 /// What Nix hands to ssh. Options that come first win: the settings' before ours.
-pub(super) fn ssh_env(store: &BuilderStore) -> Option<(OsString, OsString)> {
-    store.ssh.as_ref()?;
-    let all: Vec<String> = store.ssh_options.iter().cloned().chain(our_options()).collect();
-    Some(("NIX_SSHOPTS".into(), all.join(" ").into()))
+pub(super) fn ssh_env(options: &[String]) -> (OsString, OsString) {
+    let all: Vec<String> = options.iter().cloned().chain(our_options()).collect();
+    ("NIX_SSHOPTS".into(), all.join(" ").into())
 }
 
 /// Nobody answers questions here, and a dead line has an end.

@@ -1,0 +1,100 @@
+//! What one instance evaluates is built by another, which copies it from its Nix store.
+use std::time::Duration;
+
+use crate::builders::{foreign, has};
+use crate::postgres::world;
+use crate::world::World;
+use crate::world::fleet::Host;
+use crate::world::machine::Machine;
+
+/// An instance that builds, and one that does everything else on a machine of its own.
+async fn apart(schema: &str) -> (World, World, Machine) {
+    let builds = world(schema).await;
+    let machine = Machine::start(&builds.nix, "eval-1", &[builds.system()]);
+    let evaluates = beside(&builds, &machine);
+    (builds.roles("build"), evaluates, machine)
+}
+
+/// An instance on this machine that does everything but building, and takes deliveries in.
+fn beside(builds: &World, machine: &Machine) -> World {
+    let evaluates = builds.beside_on(machine).roles("intake,evaluate,report,recover");
+    builds.github.set_webhook(&evaluates.url("/webhook"));
+    evaluates
+}
+
+#[tokio::test]
+async fn one_instance_evaluates_and_another_builds_here_and_on_its_machines() {
+    let (mut builds, mut evaluates, machine) = apart("lent").await;
+    let basestar = Machine::start(&builds.nix, "basestar", &["aarch64-linux"]);
+    builds = builds.builder(&basestar, 1);
+    evaluates.start().await;
+    let orion = |version: &str| {
+        let openssl = format!(r#"mk "openssl-{version}" "echo {version} > $out""#);
+        Host::script("orion", &format!("echo ${{{openssl}}} > $out"))
+    };
+    let pegasus = foreign("pegasus", "echo > $out");
+    let sha = evaluates.push(&[orion("3.5.1"), pegasus.clone()], &[]).await;
+    evaluates.titled(&sha, "fleet / orion", "no builder for").await;
+    builds.start().await;
+    let names = ["fleet", "fleet / orion", "fleet / pegasus"];
+    evaluates.settled(&sha, &names).await;
+    for name in names {
+        let conclusion = evaluates.check(&sha, name).conclusion;
+        assert_eq!(conclusion.as_deref(), Some("success"), "{name}:\n{}", builds.log());
+    }
+    let here = builds.nix.directory().join("store");
+    let (there, far) = (machine.path(&here), basestar.path(&here));
+    for name in ["orion.drv", "openssl-3.5.1.drv", "pegasus.drv"] {
+        assert!(has(&here, name) && has(&there, name), "{name} was evaluated there, copied here");
+    }
+    assert!(has(&here, "orion") && has(&far, "pegasus"), "they are where they were built");
+    assert!(!has(&there, "orion") && !has(&there, "pegasus"), "and nowhere else");
+
+    // What is there is found there, and compared with what was before.
+    let again = evaluates.push(&[orion("3.5.2"), pegasus], &[]).await;
+    evaluates.settled(&again, &names).await;
+    let title = evaluates.check(&again, "fleet / pegasus").title;
+    assert!(title.starts_with("reused"), "{title}");
+    evaluates.titled(&again, "fleet / orion", "openssl 3.5.1 to 3.5.2").await;
+    assert!(builds.stop().await.success());
+    assert!(evaluates.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_derivation_that_cannot_be_copied_from_where_it_was_evaluated_is_nobodys_fault() {
+    let (mut builds, mut evaluates, machine) = apart("unlent").await;
+    builds.start().await;
+    evaluates.start().await;
+    machine.stop();
+    let sha = evaluates.push(&[Host::good("orion", "1")], &[]).await;
+    let words = "the derivation could not be copied from where it was evaluated: the machine \
+                 could not be reached";
+    evaluates.titled(&sha, "fleet / orion", words).await;
+    machine.start_again();
+    evaluates.concluded(&sha, "fleet", "success").await;
+    let title = evaluates.check(&sha, "fleet / orion").title;
+    assert!(title.starts_with("attempt "), "{title}");
+}
+
+#[tokio::test]
+async fn what_waits_with_a_dead_instance_is_evaluated_again_by_one_that_evaluates() {
+    let (mut builds, mut evaluates, machine) = apart("unlent_for_good").await;
+    evaluates.start().await;
+    let sha = evaluates.push(&[Host::good("orion", "1"), Host::good("viper", "1")], &[]).await;
+    evaluates.run_is(&sha, "building").await;
+    evaluates.kill().await;
+    machine.stop();
+    let other = Machine::start(&builds.nix, "eval-2", &[builds.system()]);
+    let mut next = beside(&builds, &other);
+    builds.start().await;
+    next.start().await;
+    next.logged_within("wait with an instance that is gone", Duration::from_mins(3)).await;
+    let names = ["fleet", "fleet / orion", "fleet / viper"];
+    next.settled(&sha, &names).await;
+    for name in names {
+        let conclusion = next.check(&sha, name).conclusion;
+        assert_eq!(conclusion.as_deref(), Some("success"), "{name}:\n{}", builds.log());
+    }
+    next.assert_nothing_doubled(&sha);
+    assert!(!builds.log().contains("wait with an instance that is gone"), "it cannot evaluate");
+}
