@@ -252,9 +252,10 @@ impl Compare {
     ) -> Result<Insight, Untold> {
         let mirror = self.commits.as_it_is(wanted.repository);
         let Kept { closures, times, .. } = kept;
-        let base_revision =
-            revision(&mirror, times, (&wanted.base_commit, wanted.base_source.as_ref())).await;
-        let revision = revision(&mirror, times, (&wanted.commit, wanted.source.as_ref())).await;
+        let (known, source) = (wanted.base_committed_at, wanted.base_source.as_ref());
+        let base_revision = revision(&mirror, times, (&wanted.base_commit, known), source).await;
+        let (known, source) = (wanted.committed_at, wanted.source.as_ref());
+        let revision = revision(&mirror, times, (&wanted.commit, known), source).await;
         let own_before = Own::of(closures, (base, &before), &after, &base_revision);
         let own_after = Own::of(closures, (head, &after), &before, &revision);
         let (base, head) = (base.clone(), head.clone());
@@ -283,9 +284,12 @@ fn absent(wanted: &Wanted, why: Absent) -> Insight {
 async fn revision(
     mirror: &Mirror,
     times: &mut HashMap<CommitSha, Option<i64>>,
-    (commit, source): (&CommitSha, Option<&StorePath>),
+    (commit, known): (&CommitSha, Option<i64>),
+    source: Option<&StorePath>,
 ) -> Revision {
-    let committed_at = if let Some(known) = times.get(commit) {
+    let committed_at = if known.is_some() {
+        known
+    } else if let Some(known) = times.get(commit) {
         *known
     } else {
         // What cannot be asked is left out: then a difference in it counts as one.
@@ -323,7 +327,10 @@ pub async fn origin(
         }
         (base, Reason::Push(_) | Reason::PullRequest(_) | Reason::MergeGroup(_)) => base.clone(),
     };
-    Ok(Origin { source, compared_with })
+    let mirror = commits.as_it_is(facts.repository.id);
+    let tested = merge.map_or(&facts.run.sha, |it| &it.commit);
+    let committed_at = mirror.committed_at(tested, stop).await.unwrap_or_default();
+    Ok(Origin { source, compared_with, committed_at })
 }
 
 async fn merge_base(

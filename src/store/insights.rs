@@ -24,6 +24,8 @@ pub struct Origin {
     /// The flake's own files in the Nix store.
     pub source: Option<StorePath>,
     pub compared_with: Option<CommitSha>,
+    /// When the commit was made, in seconds: whoever compares may have no mirror.
+    pub committed_at: Option<i64>,
 }
 
 /// A build whose host is to be compared.
@@ -42,8 +44,10 @@ pub struct Wanted {
     /// What was built: the run's commit, or the merge of it.
     pub commit: CommitSha,
     pub source: Option<StorePath>,
+    pub committed_at: Option<i64>,
     pub base_commit: CommitSha,
     pub base_source: Option<StorePath>,
+    pub base_committed_at: Option<i64>,
 }
 
 impl Store {
@@ -56,12 +60,15 @@ impl Store {
     ) -> Result<()> {
         let mut tx = self.write().await?;
         hold(&mut tx, claim, now).await?;
-        sqlx::query("UPDATE run SET source = $2, compared_with = $3 WHERE id = $1")
-            .bind(claim.run.as_str())
-            .bind(origin.source.as_ref().map(StorePath::as_str))
-            .bind(origin.compared_with.as_ref().map(CommitSha::as_str))
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE run SET source = $2, compared_with = $3, committed_at = $4 WHERE id = $1",
+        )
+        .bind(claim.run.as_str())
+        .bind(origin.source.as_ref().map(StorePath::as_str))
+        .bind(origin.compared_with.as_ref().map(CommitSha::as_str))
+        .bind(origin.committed_at)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -73,7 +80,7 @@ impl Store {
         let found = sqlx::query(concat!(
             "SELECT i.build_id AS build_id, i.run_id AS run_id, i.generation AS generation, \
              i.tries AS tries, r.repository_id AS repository_id, r.sha AS sha, \
-             r.source AS source, r.compared_with AS compared_with, r.merged AS merged FROM insight i \
+             r.source AS source, r.committed_at AS committed_at, r.compared_with AS compared_with, r.merged AS merged FROM insight i \
              JOIN run r ON r.id = i.run_id JOIN build b ON b.id = i.build_id \
              WHERE i.state = 'wanted' AND b.state = 'ended' AND i.not_before <= $1 AND r.compared_with IS NOT NULL \
              AND (b.home = $3 OR NOT ",
@@ -159,8 +166,8 @@ async fn wanted(tx: &mut AnyConnection, row: &AnyRow) -> Result<Option<Wanted>> 
         return Ok(None);
     };
     let candidates = at_base(tx, repository, &base_commit, &build.attr).await?;
-    let base_source = sqlx::query(
-        "SELECT source FROM run WHERE repository_id = $1 AND sha = $2 AND source IS NOT NULL \
+    let base_run = sqlx::query(
+        "SELECT source, committed_at FROM run WHERE repository_id = $1 AND sha = $2 AND source IS NOT NULL \
          AND merged IS NULL LIMIT 1",
     )
     .bind(repository.0)
@@ -170,7 +177,11 @@ async fn wanted(tx: &mut AnyConnection, row: &AnyRow) -> Result<Option<Wanted>> 
     Ok(Some(Wanted {
         out: out.clone(),
         base: base(derivation, candidates.as_deref()),
-        base_source: base_source.map(|row| rows::parsed(&row, "source")).transpose()?,
+        base_source: base_run.as_ref().map(|row| rows::parsed(row, "source")).transpose()?,
+        base_committed_at: match &base_run {
+            Some(row) => row.try_get("committed_at")?,
+            None => None,
+        },
         run: rows::parsed(row, "run_id")?,
         generation: row.try_get("generation")?,
         tries: rows::count(row, "tries")?,
@@ -179,6 +190,7 @@ async fn wanted(tx: &mut AnyConnection, row: &AnyRow) -> Result<Option<Wanted>> 
             None => rows::parsed(row, "sha")?,
         },
         source: rows::maybe_parsed(row, "source")?,
+        committed_at: row.try_get("committed_at")?,
         build: build.id,
         repository,
         base_commit,

@@ -171,7 +171,7 @@ impl World {
         let (claim, _) = self.store.claim_run("me", NOW, LEASE).await.unwrap().unwrap();
         let subject = Subject { compared_with: base, ..Subject::default() };
         self.store.set_subject(&claim, &subject, NOW).await.unwrap();
-        let origin = Origin { source: None, compared_with: base.cloned() };
+        let origin = Origin { compared_with: base.cloned(), ..Origin::default() };
         self.store.set_origin(&claim, &origin, NOW).await.unwrap();
         (id, claim)
     }

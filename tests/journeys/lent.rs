@@ -6,6 +6,7 @@ use crate::postgres::world;
 use crate::world::World;
 use crate::world::fleet::Host;
 use crate::world::machine::Machine;
+use crate::world::system::System;
 
 /// An instance that builds, and one that does everything else on a machine of its own.
 async fn apart(schema: &str) -> (World, World, Machine) {
@@ -58,6 +59,21 @@ async fn one_instance_evaluates_and_another_builds_here_and_on_its_machines() {
     evaluates.titled(&again, "fleet / orion", "openssl 3.5.1 to 3.5.2").await;
     assert!(builds.stop().await.success());
     assert!(evaluates.stop().await.success());
+}
+
+#[tokio::test]
+async fn an_instance_that_only_builds_knows_a_change_of_nothing_but_the_revision() {
+    let (mut builds, mut evaluates, _machine) = apart("lent_revision").await;
+    builds.start().await;
+    evaluates.start().await;
+    let system = System::new("orion").revision();
+    let system = system.etc("echo ${toString self.lastModified} > $out/etc/made");
+    let orion = Host::new("orion", &system.expression());
+    let before = evaluates.push(std::slice::from_ref(&orion), &[("README", "words")]).await;
+    evaluates.concluded(&before, "fleet", "success").await;
+    let after = evaluates.push(&[orion], &[("README", "other words")]).await;
+    evaluates.titled(&after, "fleet / orion", "nothing but the revision changes").await;
+    assert!(!builds.directory().join("state/mirrors").exists(), "it has no mirror");
 }
 
 #[tokio::test]

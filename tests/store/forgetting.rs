@@ -33,7 +33,7 @@ contract! {
             ..Subject::default()
         };
         world.store.set_subject(&claim, &subject, NOW).await.unwrap();
-        let origin = Origin { source: None, compared_with: Some(sha("a7")) };
+        let origin = Origin { compared_with: Some(sha("a7")), ..Origin::default() };
         world.store.set_origin(&claim, &origin, NOW).await.unwrap();
         assert_eq!(of().await, commits(&["c3", "b2", "d4", "e5", "f6", "a7"]));
         let other = world.store.commits_of_runs(RepositoryId(43)).await.unwrap();

@@ -13,7 +13,9 @@ impl World {
     async fn good(&self, commit: &str, base: &str, system: &str) -> RunId {
         let run = self.push(commit, &[]).await;
         let claim = self.claim().await;
-        let origin = Origin { source: None, compared_with: Some(sha(base)) };
+        let source = derivation("source").outputs["out"].clone();
+        let (compared_with, committed_at) = (Some(sha(base)), Some(7));
+        let origin = Origin { source: Some(source), compared_with, committed_at };
         self.store.set_origin(&claim, &origin, NOW).await.unwrap();
         let builds = self.list(&claim, &["raider"]).await;
         self.evaluated(&claim, &builds[0], Outcome::Reuse(derivation(system))).await;
@@ -44,6 +46,7 @@ contract! {
         let old = derivation("old").outputs["out"].clone();
         assert_eq!((&wanted[0].run, &wanted[0].base), (&run, &Base::System(old)));
         assert_eq!((&wanted[0].commit, &wanted[0].base_commit), (&sha("b2"), &sha("a1")));
+        assert_eq!((wanted[0].committed_at, wanted[0].base_committed_at), (Some(7), Some(7)));
         let roots = world.store.roots().await.unwrap();
         let root = roots.iter().find(|it| it.name.starts_with("compared-")).unwrap();
         assert_eq!(root.path, derivation("new").outputs["out"].as_str());
@@ -80,7 +83,7 @@ contract! {
         assert_eq!(world.insight(&run).await, why(Absent::BaseFailed));
         let run = world.push("c3", &[]).await;
         let claim = world.claim().await;
-        let origin = Origin { source: None, compared_with: Some(sha("a1")) };
+        let origin = Origin { compared_with: Some(sha("a1")), ..Origin::default() };
         world.store.set_origin(&claim, &origin, NOW).await.unwrap();
         let listed = vec![new_build("viper")];
         let builds = world.store.list_builds(&claim, listed, NOW).await.unwrap().0;
