@@ -125,13 +125,15 @@ impl Store {
             .bind(now.plus(lease_ms).0)
             .execute(&mut *tx)
             .await?;
-        // What is known of its hosts is known of another Nix store.
+        // What is known of its hosts is known of another Nix store; but whoever lends its own knows
+        // what those that build have copied from there.
         sqlx::query(
             "UPDATE build SET system = NULL, drv = NULL, derivation = NULL \
-             WHERE run_id = $1 AND state = 'listed' AND home <> $2",
+             WHERE run_id = $1 AND state = 'listed' AND home <> $2 AND $3 = ''",
         )
         .bind(claim.run.as_str())
         .bind(&*self.owner)
+        .bind(&*self.lent)
         .execute(&mut *tx)
         .await?;
         let moved = ledger.close(&mut tx).await?;

@@ -77,6 +77,29 @@ async fn an_instance_that_only_builds_knows_a_change_of_nothing_but_the_revision
 }
 
 #[tokio::test]
+async fn a_re_run_of_what_was_built_elsewhere_evaluates_nothing() {
+    let (mut builds, mut evaluates, _machine) = apart("lent_again").await;
+    builds.start().await;
+    evaluates.start().await;
+    let mended = builds.directory().join("mended");
+    let script = format!("test -e {} || exit 3; echo > $out", mended.display());
+    let sha = evaluates.push(&[Host::script("orion", &script)], &[]).await;
+    evaluates.concluded(&sha, "fleet", "failure").await;
+    std::fs::write(&mended, "").unwrap();
+    let before = evaluations(&evaluates).await;
+    evaluates.rerun(&sha, "fleet / orion").await;
+    evaluates.concluded(&sha, "fleet", "success").await;
+    assert_eq!(evaluations(&evaluates).await, before);
+}
+
+/// The line that says how many hosts an instance has evaluated.
+async fn evaluations(world: &World) -> String {
+    let (_, metrics) = world.get(&world.url("/metrics")).await;
+    let line = metrics.lines().find(|it| it.starts_with("fleetcheck_evaluation_seconds_count"));
+    line.unwrap().to_owned()
+}
+
+#[tokio::test]
 async fn a_derivation_that_cannot_be_copied_from_where_it_was_evaluated_is_nobodys_fault() {
     let (mut builds, mut evaluates, machine) = apart("unlent").await;
     builds.start().await;
