@@ -1,4 +1,5 @@
 //! What one instance evaluates is built by another, which copies it from its Nix store.
+use std::path::Path;
 use std::time::Duration;
 
 use crate::builders::{foreign, has};
@@ -59,6 +60,31 @@ async fn one_instance_evaluates_and_another_builds_here_and_on_its_machines() {
     evaluates.titled(&again, "fleet / orion", "openssl 3.5.1 to 3.5.2").await;
     assert!(builds.stop().await.success());
     assert!(evaluates.stop().await.success());
+}
+
+#[tokio::test]
+async fn what_is_lent_is_built_at_home_where_a_slot_is_free_and_else_elsewhere() {
+    let builds = world("lent_busy").await;
+    let machine = Machine::start(&builds.nix, "eval-1", &[builds.system()]);
+    let mut home = builds.beside_on(&machine);
+    builds.github.set_webhook(&home.url("/webhook"));
+    let mut builds = builds.roles("build");
+    builds.start().await;
+    home.start().await;
+    let names = ["orion", "viper", "raider"];
+    let mut holds = names.map(|it| builds.hold(it));
+    let hosts = [0, 1, 2].map(|it| Host::held_by(names[it], &holds[it].script()));
+    let sha = home.push(&hosts, &[]).await;
+    for hold in &mut holds {
+        hold.runs().await;
+    }
+    for hold in &mut holds {
+        hold.let_go();
+    }
+    home.concluded(&sha, "fleet", "success").await;
+    let here = builds.nix.directory().join("store");
+    let built = |store: &Path| names.iter().filter(|it| has(store, it)).count();
+    assert_eq!((built(&machine.path(&here)), built(&here)), (2, 1), "it has two slots");
 }
 
 #[tokio::test]
