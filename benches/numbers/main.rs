@@ -3,6 +3,8 @@
 //! `cargo bench --bench numbers -- WHICH [SIZES…]`; `benches/README.md` says what each one does.
 #![expect(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
+#[path = "../../tests/world/command.rs"]
+mod command;
 mod gate;
 mod hosts;
 mod instances;
@@ -15,14 +17,20 @@ mod placement;
 mod seed;
 #[path = "../../tests/store/postgres.rs"]
 mod server;
+mod update;
+#[path = "../../tests/world/updates.rs"]
+mod updates;
 #[path = "../../tests/world/mod.rs"]
 mod world;
 
 use std::time::Duration;
 
+// Where the harnesses of the tests look for each other.
+use world::{fleet, nix};
+
 /// The benches, and what the command line calls them.
 const NAMES: &str = "hosts [N…] | gate | intake [paced] | instances | memory | logs | limits [requests | checks] | \
-     placement";
+     placement | update";
 
 fn main() {
     // `cargo bench` adds `--bench`.
@@ -44,6 +52,7 @@ fn main() {
         "limits" => runtime.block_on(limits::run(rest)),
         "memory" => runtime.block_on(memory::run()),
         "placement" => runtime.block_on(placement::run()),
+        "update" => update::run(),
         "logs" => runtime.block_on(logs::run()),
         // Run by `cargo bench` or `cargo test --benches` without a name: nothing is measured.
         _ => println!("which? {NAMES}"),

@@ -134,7 +134,9 @@ fn show(report: &UpdateReport, mode: Mode, json: bool) -> u8 {
     } else {
         output::print(&words::result(report, mode));
     }
-    if document.held_back.is_empty() && document.not_found.is_empty() { GOOD } else { BAD }
+    let UpdateReport { held_back, not_found, unknown, .. } = report;
+    let all_moved = held_back.is_empty() && not_found.is_empty() && unknown.is_empty();
+    if all_moved { GOOD } else { BAD }
 }
 
 /// Nothing was found out.

@@ -29,7 +29,8 @@ pub struct UpdateDocument {
     pub left: Vec<String>,
     /// Required hosts that are broken whatever moves.
     pub broken_before: Vec<DocumentReason>,
-    /// Required hosts of which nothing can be said: the weather.
+    /// Required hosts of which nothing can be said, because of the weather; with any, nothing is
+    /// written.
     pub unknown: Vec<DocumentReason>,
     /// Required hosts that were evaluated and not built: no builder of this machine does their
     /// system.

@@ -71,7 +71,7 @@ pub struct UpdateReport {
     pub left: Vec<InputPath>,
     /// Hosts that are broken without any move too, and how.
     pub broken_before: Vec<(AttrPath, Reason)>,
-    /// Hosts of which nothing can be said: the weather.
+    /// Hosts of which nothing can be said, because of the weather; with any, nothing is written.
     pub unknown: Vec<(AttrPath, Reason)>,
     /// Hosts that were evaluated and not built: no builder of this machine does their system.
     pub only_evaluated: Vec<(AttrPath, String)>,
@@ -184,7 +184,9 @@ pub async fn update(
             HoldBack::All => all_or_nothing(&mut trials, moving, events, &stop).await?,
         }
     };
-    let written = if found.moved.is_empty() || *mode == Mode::DryRun {
+    // What could not be known is not known to be good.
+    let is_known = found.unknown.is_empty();
+    let written = if found.moved.is_empty() || !is_known || *mode == Mode::DryRun {
         None
     } else {
         Some(theirs.replace(&old.with(&new, &found.moved).text())?)

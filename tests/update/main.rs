@@ -8,12 +8,13 @@ mod fleet;
 #[path = "../world/nix.rs"]
 mod nix;
 mod trouble;
-mod world;
+#[path = "../world/updates.rs"]
+mod updates;
 
 use insta::assert_snapshot;
 use nix::TestNix;
 use serde_json::json;
-use world::{Fleet, names};
+use updates::{Fleet, names};
 
 #[test]
 fn what_breaks_nothing_moves_and_the_lock_file_is_the_one_that_nix_writes() {

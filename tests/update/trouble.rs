@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::nix::TestNix;
-use crate::world::{Fleet, names};
+use crate::updates::{Fleet, names};
 
 #[test]
 fn an_input_that_cannot_be_fetched_stays_and_is_in_nobody_s_way() {
@@ -22,6 +22,25 @@ fn an_input_that_cannot_be_fetched_stays_and_is_in_nobody_s_way() {
         std::fs::rename(hidden, fleet.repository("b")).unwrap();
         assert_eq!(fleet.newest(&["a"]), ["a"]);
     }
+}
+
+#[test]
+fn a_host_that_the_weather_keeps_from_being_tried_lets_nothing_be_written() {
+    let source = "derivation { name = \"source\"; system = \"builtin\"; builder = \"builtin:fetchurl\"; \
+                  url = \"http://127.0.0.1:9/source\"; outputHashMode = \"flat\"; outputHashAlgo = \"sha256\"; \
+                  outputHash = \"0000000000000000000000000000000000000000000000000000\"; }";
+    let script = format!("${{if a.v == \"1\" then \"true\" else \"cat ${{{source}}}\"}}");
+    let hosts = [("raider", script.as_str()), ("viper", "echo ${b.v}")];
+    let mut fleet = Fleet::new(TestNix::one(), &["a", "b"], &hosts);
+    fleet.checkout = fleet.checkout.setting("retries = 0");
+    fleet.input("a", "v = \"2\";");
+    fleet.input("b", "v = \"2\";");
+    let before = fleet.lock();
+    let (status, document) = fleet.json(&[]);
+    assert_eq!((status, fleet.lock()), (1, before), "{document:#}");
+    let unknown = names(&document["unknown"], "attribute");
+    assert_eq!(unknown, ["nixosConfigurations.raider"], "{document:#}");
+    assert_eq!(document["written"], json!(null));
 }
 
 #[test]

@@ -105,6 +105,9 @@ fn conclusion(report: &UpdateReport, mode: Mode) -> String {
         (None, 0, _) if report.tries == 0 && report.not_found.is_empty() => {
             "Up to date: no input has a newer revision.".to_owned()
         }
+        (None, _, _) if !report.unknown.is_empty() => {
+            "flake.lock is as it was: not every host could be tried; try again.".to_owned()
+        }
         (None, 0, _) => "Nothing moves; flake.lock is as it was.".to_owned(),
         (None, _, Mode::DryRun | Mode::Write) => {
             format!("flake.lock is as it was; {tries}.")

@@ -1,4 +1,6 @@
 //! A fleet whose inputs are git repositories of this machine.
+#![expect(clippy::unwrap_used, reason = "a harness: it may panic")]
+#![allow(dead_code, unreachable_pub, reason = "each user takes its part")]
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
