@@ -1,15 +1,11 @@
 //! `fleetcheck check`: the service's engine, here and now, shown in the terminal.
-use std::time::Duration;
-
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::document::CheckDocument;
 use crate::cli::progress::Progress;
-use crate::cli::{BAD, GOOD, Settings, USAGE, output, table};
+use crate::cli::{BAD, GOOD, Settings, USAGE, output, table, watch};
 use crate::config::{Builder, Config, Environment};
 use crate::domain::text::clean;
 use crate::domain::verdict::Verdict;
@@ -40,9 +36,6 @@ pub(super) struct Arguments {
     #[command(flatten)]
     settings: Settings,
 }
-
-/// How often the clock of a running host moves on the terminal.
-pub(super) const TICK: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
     let config = match Config::for_check(arguments.settings.config.as_deref(), env) {
@@ -98,64 +91,16 @@ fn of_one_machine(all: Vec<Builder>, name: Option<&str>) -> Result<Vec<Builder>,
     })
 }
 
-/// Runs the engine and shows what it does. The first signal asks it to end in order; at the second
-/// it is dropped, which ends its processes, and there is no answer.
+/// Runs the engine and shows what it does.
 async fn watch(request: CheckRequest) -> std::io::Result<Option<Result<CheckReport, CheckError>>> {
-    let mut interrupts = Interrupts::new()?;
     let stop = CancellationToken::new();
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let mut observe = move |event| {
-        // Nobody listens any more once a second signal came.
-        drop(sender.send(event));
-    };
-    let engine = check(request, &mut observe, stop.clone());
-    tokio::pin!(engine);
-    let mut progress = Progress::on_stderr();
-    let mut clock = interval(TICK);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let answer = loop {
-        tokio::select! {
-            // Events first: the engine's end is shown after everything before it.
-            biased;
-            Some(event) = events.recv() => progress.observe(event, Instant::now()),
-            () = interrupts.next() => {
-                if stop.is_cancelled() {
-                    break None;
-                }
-                stop.cancel();
-                progress.say("stopping: ending every process; again to stop at once");
-            }
-            answer = &mut engine => break Some(answer),
-            _ = clock.tick() => progress.tick(Instant::now()),
-        }
-    };
-    while let Ok(event) = events.try_recv() {
+    let (mut observe, events) = watch::events();
+    let engine = Box::pin(check(request, &mut observe, stop.clone()));
+    let shown = |mut progress: Progress, event| {
         progress.observe(event, Instant::now());
-    }
-    progress.finish();
-    Ok(answer)
-}
-
-/// Ctrl-C, or what a supervisor sends.
-pub(super) struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
+        progress
+    };
+    watch::watch(engine, events, shown, &stop).await
 }
 
 fn show(report: &CheckReport, json: bool) -> u8 {

@@ -10,6 +10,7 @@ mod progress;
 mod table;
 mod update;
 pub mod update_document;
+mod watch;
 mod words;
 
 use std::path::PathBuf;

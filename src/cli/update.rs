@@ -2,14 +2,12 @@
 pub(super) mod words;
 
 use clap::Args;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::check::{Interrupts, TICK};
 use crate::cli::progress::Progress;
 use crate::cli::update_document::UpdateDocument;
-use crate::cli::{BAD, GOOD, Settings, USAGE, output};
+use crate::cli::{BAD, GOOD, Settings, USAGE, output, watch};
 use crate::config::{Config, Environment};
 use crate::domain::text::clean;
 use crate::flow::check::{CheckError, CheckRequest};
@@ -73,44 +71,14 @@ pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
     }
 }
 
-/// Runs the search and shows what it does. The first signal asks it to end in order; at the second
-/// it is dropped, which ends its processes, and there is no answer.
+/// Runs the search and shows what it does.
 async fn watch(
     request: UpdateRequest,
 ) -> std::io::Result<Option<Result<UpdateReport, UpdateError>>> {
-    let mut interrupts = Interrupts::new()?;
     let stop = CancellationToken::new();
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let mut observe = move |event| {
-        // Nobody listens any more once a second signal came.
-        drop(sender.send(event));
-    };
-    let engine = update(request, &mut observe, stop.clone());
-    tokio::pin!(engine);
-    let mut progress = Progress::on_stderr();
-    let mut clock = interval(TICK);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let answer = loop {
-        tokio::select! {
-            // Events first: the engine's end is shown after everything before it.
-            biased;
-            Some(event) = events.recv() => progress = observed(progress, event),
-            () = interrupts.next() => {
-                if stop.is_cancelled() {
-                    break None;
-                }
-                stop.cancel();
-                progress.say("stopping: ending every process; again to stop at once");
-            }
-            answer = &mut engine => break Some(answer),
-            _ = clock.tick() => progress.tick(Instant::now()),
-        }
-    };
-    while let Ok(event) = events.try_recv() {
-        progress = observed(progress, event);
-    }
-    progress.finish();
-    Ok(answer)
+    let (mut observe, events) = watch::events();
+    let engine = Box::pin(update(request, &mut observe, stop.clone()));
+    watch::watch(engine, events, observed, &stop).await
 }
 
 /// Each set of inputs that is tried has a board of its own.
