@@ -218,6 +218,32 @@ fn an_input_that_needs_another_s_new_revision_goes_with_it() {
 }
 
 #[test]
+fn what_did_not_go_is_tried_again_when_what_it_needs_has_gone() {
+    // `a` needs `b`, which needs `c`; the others are guilty.
+    let told = search(5, "X", |moved, _| {
+        let lacks = |one, other| has(moved, one) && !has(moved, other);
+        failed_if(lacks("a", "b") || lacks("b", "c") || has(moved, "d") || has(moved, "e"))
+    });
+    assert_snapshot!(told.story(), @"
+    abcde: X!
+    -: X+
+    a: X!
+    b: X!
+    c: X+
+    d: X!
+    e: X!
+    ac: X!
+    bc: X+
+    abc: X+
+    abcd: X!
+    abce: X!
+    moves abc
+    d breaks X
+    e breaks X
+    ");
+}
+
+#[test]
 fn two_that_need_each_other_go_together_without_the_guilty_one() {
     let told =
         search(4, "X", |moved, _| failed_if(has(moved, "a") != has(moved, "b") || has(moved, "c")));

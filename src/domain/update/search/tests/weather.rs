@@ -79,3 +79,21 @@ fn weather_over_one_trial_does_not_hide_what_was_seen_in_another() {
     b with a breaks X
     ");
 }
+
+#[test]
+fn a_host_of_which_nobody_knows_how_it_was_is_not_tried_again() {
+    let told = search(2, "XY", |moved, host| match host {
+        'X' if moved.is_empty() => Outcome::Unknown,
+        'X' => Outcome::Failed,
+        _ => failed_if(has(moved, "b")),
+    });
+    assert_snapshot!(told.story(), @"
+    ab: X! Y!
+    -: X? Y+
+    a: Y+
+    b: Y!
+    moves a
+    b breaks Y
+    unknown: X
+    ");
+}
