@@ -128,12 +128,14 @@ impl Evaluate {
             return self.skip(claim, plan, by).await;
         }
         let plan = plan?;
+        if plan.builds.is_empty() {
+            // Ended at once: a gate that shows its end can be clicked, and a run that has not ended
+            // is not begun again.
+            return self.end_without_builds(claim, plan).await;
+        }
         let moved =
             store.set_problem(claim, plan.problem.as_ref(), self.shared.clock.now()).await?;
         self.shared.wakeups.tell(&moved);
-        if plan.builds.is_empty() {
-            return self.end_without_builds(claim, plan).await;
-        }
         let builds = plan.builds.into_iter().map(new_build).collect();
         let (builds, moved) = store.list_builds(claim, builds, self.shared.clock.now()).await?;
         self.shared.wakeups.tell(&moved);
