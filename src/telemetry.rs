@@ -32,6 +32,8 @@ pub const STAGE_ERRORS: &str = "fleetcheck_stage_errors_total";
 pub const LOGS_ARCHIVED: &str = "fleetcheck_logs_archived_total";
 /// Counter of logs that were fetched from there, to be read.
 pub const LOGS_FETCHED: &str = "fleetcheck_logs_fetched_total";
+/// Gauge of repositories whose lock file has not moved for `update.stale_after`.
+pub const STALE_LOCKS: &str = "fleetcheck_stale_locks";
 
 /// Counter of deliveries that did not reach us.
 pub const MISSED: &str = "fleetcheck_missed_deliveries_total";
@@ -121,6 +123,7 @@ fn describe() {
     describe_gauge!(GITHUB_CALLS_LEFT, "Calls that GitHub still allows this hour.");
     describe_counter!(LOGS_ARCHIVED, "Logs put into the bucket.");
     describe_counter!(LOGS_FETCHED, "Logs fetched from the bucket.");
+    describe_gauge!(STALE_LOCKS, "Repositories whose lock file has not moved for long.");
     describe_counter!(MISSED, "Deliveries that did not reach us.");
     describe_counter!(ASKED_AGAIN, "Deliveries that GitHub was asked for again.");
     describe_counter!(RECOVERED, "What was found by looking at GitHub.");

@@ -340,3 +340,31 @@ async fn a_conflict_is_told_with_its_files() {
     let merged = mirrors.merge(from.repository, &base, &head, &stop).await.unwrap();
     assert_eq!(merged, Merged::Conflict { files });
 }
+
+#[tokio::test]
+async fn a_file_changed_last_when_its_newest_change_was_committed() {
+    let (forge, _directory, mirrors, stop) = lab().await;
+    let fleet = forge.repository("fleet");
+    fleet.write("flake.lock", "1");
+    fleet.write("nix/flake.lock", "1");
+    fleet.commit_at("both", 1_000_000_000);
+    fleet.write("nix/flake.lock", "2");
+    fleet.commit_at("one of them", 1_100_000_000);
+    let neither = fleet.commit_at("neither", 1_200_000_000);
+    std::fs::remove_file(fleet.folder().join("flake.lock")).unwrap();
+    let gone = fleet.commit_at("gone", 1_300_000_000);
+    let mirror = mirrors.fetch(&source(&fleet, Some(TOKEN)), &gone, &stop).await.unwrap();
+    let absent = "f".repeat(40).parse().unwrap();
+    for (commit, path, at) in [
+        (&neither, "flake.lock", Some(1_000_000_000)),
+        (&neither, "nix/flake.lock", Some(1_100_000_000)),
+        (&gone, "flake.lock", None),
+        (&absent, "flake.lock", None),
+    ] {
+        let found = mirror.changed_at(commit, path, &stop).await.unwrap();
+        assert_eq!(found, at, "{path} of {commit}");
+    }
+    stop.cancel();
+    let stopped = mirror.changed_at(&neither, "flake.lock", &stop).await;
+    assert!(matches!(stopped, Err(GitError::Cancelled)), "{stopped:?}");
+}

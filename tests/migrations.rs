@@ -83,6 +83,7 @@ async fn data_of_the_first_version_survives_every_step() {
     let run = "01890a5d-ac96-774b-bcce-000000000001".parse().unwrap();
     let view = store.run_view(&run).await.unwrap().unwrap();
     assert!(matches!(view.run.state, RunState::Ended { .. }));
+    assert_eq!(view.run.lock, None, "not looked at then");
     assert_eq!(view.builds[0].build.attr.label().unwrap(), "raider");
     let attempt = view.builds[0].attempt.clone().unwrap();
     assert!(store.attempt(&attempt).await.unwrap().unwrap().outcome.is_some());

@@ -42,6 +42,7 @@ pub(crate) fn run(repository: &Repository, number: usize, now: Timestamp) -> Run
         base_branch: None,
         merge: None,
         skip: Skip::Heeded,
+        lock: None,
         note: None,
         state: RunState::Requested,
     }

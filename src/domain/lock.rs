@@ -1,5 +1,5 @@
 //! `flake.lock`: what one of a commit that nobody here has written may bring into its evaluation;
-//! and one in which some inputs have moved on ([`moved`]).
+//! one in which some inputs have moved on ([`moved`]), and one in which none has for long ([`stale`]).
 //!
 //! An untrusted flake is evaluated without network, so its inputs are fetched before, by us. Its
 //! lock file then is a list of places that its author wants us to go to: another repository of
@@ -7,6 +7,7 @@
 //! commit's lock file names too, letter by letter, and what is locked by its hash and public.
 pub mod moved;
 pub mod revision;
+pub mod stale;
 
 use std::collections::BTreeMap;
 

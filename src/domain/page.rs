@@ -33,7 +33,7 @@ pub use host::{host_check, host_title};
 pub use insight::{change, changes, insight};
 pub use line::RunLine;
 pub use outlook::{Counts, Outlook, Turn};
-pub use provenance::provenance;
+pub use provenance::{provenance, stale_lock};
 pub use words::{at, bytes, clock, duration, host_name, remark, result, waiting};
 
 /// A run with everything that its pages show.

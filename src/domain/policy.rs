@@ -5,6 +5,8 @@
 mod pattern;
 mod read;
 
+use std::time::Duration;
+
 use crate::domain::base::ExistingFailures;
 use crate::domain::build::Required;
 use crate::domain::id::{AttrPath, Branch};
@@ -67,7 +69,7 @@ pub struct TrustPolicy {
     pub comments: bool,
 }
 
-/// `[update]`: what `fleetcheck update` moves.
+/// `[update]`: what `fleetcheck update` moves, and when a lock file that does not move is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdatePolicy {
     /// Globs over inputs by their way from the root, `nixpkgs` or `disko/nixpkgs`. `*` stops at a
@@ -75,6 +77,10 @@ pub struct UpdatePolicy {
     pub inputs: Vec<String>,
     pub exclude: Vec<String>,
     pub hold_back: HoldBack,
+    /// How long the lock file may stay as it is before that is told; `None` for ever.
+    ///
+    /// Read from the default branch only, whose lock file it is about.
+    pub stale_after: Option<Duration>,
 }
 
 /// What stays where it is when a required host breaks.
@@ -163,7 +169,12 @@ impl Default for TrustPolicy {
 
 impl Default for UpdatePolicy {
     fn default() -> Self {
-        Self { inputs: vec!["*".to_owned()], exclude: vec![], hold_back: HoldBack::default() }
+        Self {
+            inputs: vec!["*".to_owned()],
+            exclude: vec![],
+            hold_back: HoldBack::default(),
+            stale_after: Some(Duration::from_hours(14 * 24)),
+        }
     }
 }
 

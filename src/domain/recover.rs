@@ -119,6 +119,7 @@ mod tests {
             base_branch: None,
             merge: None,
             skip: Skip::Heeded,
+            lock: None,
             note: None,
             state: RunState::Requested,
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
 use crate::domain::id::{Branch, CommitSha, Login, RepositoryId, RunId};
+use crate::domain::lock::stale::LastMove;
 use crate::domain::verdict::{Problem, Verdict};
 
 /// Why a commit is tested. A newer commit of the same reason supersedes an older one.
@@ -80,6 +81,8 @@ pub struct Run {
     /// What is tested in the place of the commit, once it was made.
     pub merge: Option<Merge>,
     pub skip: Skip,
+    /// When the lock file of its default branch's commit last moved, where that is known.
+    pub lock: Option<LastMove>,
     /// The answer to a click on the gate that was refused, as plain text.
     pub note: Option<String>,
     pub state: RunState,

@@ -103,7 +103,7 @@ impl Evaluate {
         let store = &self.shared.store;
         let mut facts = store.run_facts(claim).await?;
         let (commits, evaluator) = (&self.commits, &self.tools.evaluator);
-        let Subject { policy, flake: pinned, mirror: _held, merge, listed, skip } =
+        let Subject { policy, flake: pinned, mirror: _held, merge, listed, skip, lock } =
             Finder { commits, evaluator, stop }.find(&facts).await?;
         let tested = (merge.as_ref(), pinned.source.clone());
         let origin = insight::origin(&self.commits, &facts, tested, stop).await?;
@@ -113,6 +113,7 @@ impl Evaluate {
             compared_with: origin.compared_with.as_ref(),
             existing: policy.gate.existing_failures,
             evaluation: identity.as_deref(),
+            lock,
         };
         store.set_subject(claim, &subject, self.shared.clock.now()).await?;
         store.set_origin(claim, &origin, self.shared.clock.now()).await?;

@@ -288,6 +288,7 @@ fn new_run(repository: &Repository, run: NewRun, now: Timestamp) -> Run {
         base_branch,
         merge: None,
         skip: Skip::default(),
+        lock: None,
         note: None,
         state,
     }

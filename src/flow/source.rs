@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::Timestamp;
 use crate::domain::build::SourcePlace;
 use crate::domain::id::{Branch, CommitSha, RepositoryId};
 use crate::domain::incoming::Repository;
@@ -169,14 +170,28 @@ pub(super) async fn lock(
     sha: &CommitSha,
     dir: &str,
 ) -> Result<Option<Lock>, SourceError> {
-    let file = if dir.is_empty() { "flake.lock".to_owned() } else { format!("{dir}/flake.lock") };
-    let text = match mirror.read(sha, &file).await {
+    let text = match mirror.read(sha, &lock_file(dir)).await {
         Err(GitError::File { path, reason }) => {
             return Err(not_allowed(format!("{path} {reason}")));
         }
         read => read.map_err(|error| from_git(error, &commit(sha)))?,
     };
     text.map(|text| Lock::parse(&text)).transpose().map_err(|error| not_allowed(error.to_string()))
+}
+
+/// When the lock file of the flake in a folder of a commit last moved; `None` without one.
+pub(super) async fn lock_moved_at(
+    mirror: &Mirror,
+    (sha, dir): (&CommitSha, &str),
+    stop: &CancellationToken,
+) -> Result<Option<Timestamp>, SourceError> {
+    let found = mirror.changed_at(sha, &lock_file(dir), stop).await;
+    let seconds = found.map_err(|error| from_git(error, &commit(sha)))?;
+    Ok(seconds.map(|it| Timestamp(it.saturating_mul(1000))))
+}
+
+fn lock_file(dir: &str) -> String {
+    if dir.is_empty() { "flake.lock".to_owned() } else { format!("{dir}/flake.lock") }
 }
 
 /// An untrusted commit brings something that it may not.

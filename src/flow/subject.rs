@@ -3,6 +3,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::CommitSha;
 use crate::domain::lock::Lock;
+use crate::domain::lock::stale::LastMove;
 use crate::domain::policy::{Policy, PullRequests};
 use crate::domain::run::{Merge, Reason, Skip, Trust};
 use crate::domain::skip;
@@ -26,6 +27,8 @@ pub(super) struct Subject {
     pub(super) listed: Option<Listed>,
     /// The words of the commit's message that ask not to build it, where they count.
     pub(super) skip: Option<&'static str>,
+    /// When the lock file of the default branch's commit last moved.
+    pub(super) lock: Option<LastMove>,
 }
 
 /// Finds a run's [`Subject`].
@@ -59,16 +62,38 @@ impl Finder<'_> {
         }
         let commit = merge.as_ref().map_or(&run.sha, |it| &it.commit);
         let dir = &policy.build.flake;
-        let (flake, listed) = match run.trust {
-            Trust::Trusted => {
-                self.pin_and_list(&mirror.flake(commit, dir), commit, &policy).await?
-            }
-            Trust::Untrusted => {
-                let base = merge.as_ref().map(|it| &it.base).or(run.base.as_ref());
-                (self.confine(facts, &mirror, (commit, dir), base).await?, None)
+        let flake = async {
+            match run.trust {
+                Trust::Trusted => {
+                    let reference = mirror.flake(commit, dir);
+                    Ok(self.pin_and_list(&reference, commit, &policy).await?)
+                }
+                Trust::Untrusted => {
+                    let base = merge.as_ref().map(|it| &it.base).or(run.base.as_ref());
+                    Ok((self.confine(facts, &mirror, (commit, dir), base).await?, None))
+                }
             }
         };
-        Ok(Subject { policy, flake, mirror, merge, listed, skip })
+        let ((flake, listed), lock) = tokio::try_join!(flake, self.lock(facts, &mirror, &policy))?;
+        Ok(Subject { policy, flake, mirror, merge, listed, skip, lock })
+    }
+
+    /// The default branch's lock file; what others bring is not landed yet.
+    async fn lock(
+        &self,
+        facts: &RunFacts,
+        mirror: &Mirror,
+        policy: &Policy,
+    ) -> Result<Option<LastMove>, Interrupted> {
+        let RunFacts { run, repository, .. } = facts;
+        match &run.reason {
+            Reason::Push(branch) if *branch == repository.default_branch => {
+                let flake = (&run.sha, policy.build.flake.as_str());
+                let at = source::lock_moved_at(mirror, flake, self.stop).await?;
+                Ok(at.map(|at| LastMove::new(at, policy.update.stale_after)))
+            }
+            Reason::Push(_) | Reason::PullRequest(_) | Reason::MergeGroup(_) => Ok(None),
+        }
     }
 
     /// A commit is the same whoever looks, so that listing it need not wait until it is pinned. A flake

@@ -157,13 +157,13 @@ impl Stage for Sweep {
         self.mirrors.lock().await.look(stop);
         let moved = store.refresh(self.shared.clock.now(), REFRESHED).await?;
         self.shared.wakeups.tell(&moved);
-        show(&store.counts().await?);
+        show(&store.counts().await?, store.stale_locks(self.shared.clock.now()).await?.len());
         Ok(Step::Idle)
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge of how many rows there are")]
-fn show(counts: &Counts) {
+fn show(counts: &Counts, stale_locks: usize) {
     let Counts { runs, builds, reports_behind, deliveries_undecided } = counts;
     for (queue, states) in [("runs", runs), ("builds", builds)] {
         for state in
@@ -176,4 +176,5 @@ fn show(counts: &Counts) {
     for (queue, count) in [("reports", reports_behind), ("deliveries", deliveries_undecided)] {
         metrics::gauge!(telemetry::QUEUE, "queue" => queue, "state" => "behind").set(*count as f64);
     }
+    metrics::gauge!(telemetry::STALE_LOCKS).set(stale_locks as f64);
 }

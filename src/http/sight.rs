@@ -18,6 +18,7 @@ use crate::http::pages::build::{Log, LogPart};
 use crate::http::pages::{self, home};
 use crate::http::{Front, logs, retry_later};
 use crate::store::StoreError;
+use crate::store::locks::StaleLock;
 use crate::store::views::{AttemptView, Before, BuildDetail};
 
 /// Runs on the front page.
@@ -158,20 +159,32 @@ async fn recent_lines(front: &Front) -> Result<Vec<RunLine>, Unseen> {
     Ok(seen)
 }
 
-/// The front page's runs, for everyone who asks within a moment: each is read whole, and anybody
-/// may ask.
+/// What the front page shows, for everyone who asks within a moment: each run is read whole, and
+/// anybody may ask.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<Option<(Instant, Vec<RunView>)>>);
+pub(super) struct Recent(Mutex<Option<Known>>);
+
+struct Known {
+    at: Instant,
+    runs: Vec<RunView>,
+    locks: Vec<StaleLock>,
+}
 
 /// `GET /`.
 pub(super) async fn home(front: &Front, kept: &Recent) -> Result<Response, Unseen> {
     let mut kept = kept.0.lock().await;
-    let fresh = kept.take().filter(|(at, _)| at.elapsed() < FRESH);
-    let (_, views) = match fresh {
-        Some(fresh) => kept.insert(fresh),
-        None => kept.insert((Instant::now(), recent(front).await?)),
+    let now = (front.clock)();
+    let fresh = kept.take().filter(|it| it.at.elapsed() < FRESH);
+    let known = match fresh {
+        Some(fresh) => fresh,
+        None => Known {
+            at: Instant::now(),
+            runs: recent(front).await?,
+            locks: front.store.stale_locks(now).await?,
+        },
     };
-    Ok(home::render(views, &front.links))
+    let Known { at: _, runs, locks } = kept.insert(known);
+    Ok(home::render(runs, locks, &front.links, now))
 }
 
 /// `GET /runs/{id}`.

@@ -26,6 +26,7 @@
 //! - [`outlook`]: how it goes on with what is not done.
 //! - `base`: what is known of the commit that a run is compared with.
 //! - [`insights`]: what changes on each host.
+//! - [`locks`]: whose lock file has not moved for long.
 //! - `memory`: what is known of a host from earlier commits.
 //! - [`leases`]: which instances are alive, and what one of them does at a time; [`homes`]: where
 //!   derivations are, and who takes them over.
@@ -48,6 +49,7 @@ pub mod homes;
 pub mod insights;
 pub mod intake;
 pub mod leases;
+pub mod locks;
 pub mod looks;
 mod memory;
 mod moves;

@@ -13,6 +13,7 @@ use crate::domain::Timestamp;
 use crate::domain::build::{Build, BuildState, Rebuild, Required, Waiting};
 use crate::domain::id::{AttrPath, InstallationId, Login, RepositoryId};
 use crate::domain::incoming::{InstallationStanding, Repository, RepositoryStanding, Visibility};
+use crate::domain::lock::stale::LastMove;
 use crate::domain::run::{Approval, Run, RunState, Skip, Trust};
 use crate::store::error::{Result, StoreError};
 
@@ -25,7 +26,8 @@ macro_rules! run_columns {
          r.problem AS r_problem, r.waits AS r_waits, r.approval AS r_approval, \
          r.approved_by AS r_approved_by, r.note AS r_note, r.trust AS r_trust, \
          r.base_branch AS r_base_branch, r.merged AS r_merged, \
-         r.skip_overruled AS r_skip_overruled"
+         r.skip_overruled AS r_skip_overruled, \
+         r.lock_moved_at AS r_lock_moved_at, r.lock_stale_at AS r_lock_stale_at"
     };
 }
 
@@ -237,9 +239,17 @@ pub(super) fn run(row: &AnyRow) -> Result<Run> {
             0 => Skip::Heeded,
             _ => Skip::Overruled,
         },
+        lock: last_move(row, ("r_lock_moved_at", "r_lock_stale_at"))?,
         note: row.try_get("r_note")?,
         state,
     })
+}
+
+/// When a lock file last moved, from these two columns.
+pub(super) fn last_move(row: &AnyRow, (moved, stale): (&str, &str)) -> Result<Option<LastMove>> {
+    let at: Option<i64> = row.try_get(moved)?;
+    let stale_at: Option<i64> = row.try_get(stale)?;
+    Ok(at.map(|at| LastMove { at: Timestamp(at), stale_at: stale_at.map(Timestamp) }))
 }
 
 /// A build, from [`build_columns`].

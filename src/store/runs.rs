@@ -7,6 +7,7 @@ use crate::domain::base::ExistingFailures;
 use crate::domain::build::{Build, BuildState, Derivation, Ending, Required, Waiting, Warning};
 use crate::domain::evaluation::Known;
 use crate::domain::id::{AttemptId, AttrPath, BuildId, CommitSha};
+use crate::domain::lock::stale::LastMove;
 use crate::domain::queue;
 use crate::domain::run::Merge;
 use crate::domain::verdict::{Problem, Verdict};
@@ -17,7 +18,7 @@ use crate::store::moves::{BuildStep, Ledger, Moved, RunStep, build_by_id, builds
 use crate::store::rows;
 use crate::store::settle::settle;
 use crate::store::views::run_and_repository;
-use crate::store::{RunClaim, Store, memory};
+use crate::store::{RunClaim, Store, locks, memory};
 
 /// A host to be listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct Subject<'a> {
     pub existing: ExistingFailures,
     /// What its derivations depend on, where another run may have them.
     pub evaluation: Option<&'a str>,
+    /// When the lock file of the default branch's commit last moved.
+    pub lock: Option<LastMove>,
 }
 
 impl Store {
@@ -122,7 +125,7 @@ impl Store {
         subject: &Subject<'_>,
         now: Timestamp,
     ) -> Result<()> {
-        let Subject { merge, compared_with, existing, evaluation } = subject;
+        let Subject { merge, compared_with, existing, evaluation, lock } = subject;
         let mut tx = self.write().await?;
         hold(&mut tx, claim, now).await?;
         sqlx::query(
@@ -136,6 +139,7 @@ impl Store {
         .bind(*evaluation)
         .execute(&mut *tx)
         .await?;
+        locks::note(&mut tx, &claim.run, *lock).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -2,10 +2,11 @@
 use fleetcheck::domain::build::{Attempted, Ending, EvaluationFailure};
 use fleetcheck::domain::id::BuildId;
 use fleetcheck::domain::incoming::Visibility;
-use fleetcheck::store::runs::Outcome;
+use fleetcheck::domain::lock::stale::LastMove;
+use fleetcheck::store::runs::{Outcome, Subject};
 use serde_json::Value;
 
-use crate::world::{NOW, World, id, waiting, write};
+use crate::world::{NOW, World, id, waiting, words, write};
 
 fn failed(headline: &str) -> Outcome {
     Outcome::Fail(Ending::EvaluationFailed(EvaluationFailure {
@@ -197,4 +198,26 @@ async fn the_service_says_whether_it_is_alive_and_ready() {
     let response = world.get("/readyz").await;
     assert_eq!(response.status(), 503);
     assert!(response.text().await.unwrap().contains("report"));
+}
+
+#[tokio::test]
+async fn lock_files_of_public_repositories_that_do_not_move_are_listed() {
+    let world = World::new().await;
+    let at = NOW.plus(-23 * 86_400_000);
+    let lock = Some(LastMove { at, stale_at: Some(at.plus(1)) });
+    for visibility in [Visibility::Public, Visibility::Private] {
+        let (_, claim) = world.run(visibility).await;
+        let subject = Subject { lock, ..Subject::default() };
+        world.store.set_subject(&claim, &subject, NOW).await.unwrap();
+    }
+    let page = words(&world.text("/").await);
+    assert!(!page.contains("secret"), "{page}");
+    let (_, locks) = page.split_once("Lock files\n").unwrap();
+    insta::assert_snapshot!(locks, @r"
+    acme/fleet:
+    flake.lock
+    has not moved for 23 days: its newest change is of 2026-10-26.
+    fleetcheck update
+    finds out which inputs can move.
+    ");
 }

@@ -253,6 +253,7 @@ fn new_run(visibility: Visibility, base: Option<&CommitSha>) -> Run {
         base_branch: None,
         merge: None,
         skip: Skip::Heeded,
+        lock: None,
         note: None,
         state: RunState::Requested,
     }

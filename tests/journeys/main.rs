@@ -17,6 +17,7 @@ mod instances;
 mod killed;
 mod lent;
 mod limits;
+mod lock;
 mod merge_queue;
 mod merges;
 mod mirrors;

@@ -33,6 +33,7 @@ mod forgetting;
 mod insights;
 mod instances;
 mod intake;
+mod locks;
 mod missed;
 mod notices;
 mod opening;

@@ -194,6 +194,7 @@ pub(crate) fn run(commit: &str, branch: &str) -> Run {
         base_branch: None,
         merge: None,
         skip: Skip::Heeded,
+        lock: None,
         note: None,
         state: RunState::Requested,
     }

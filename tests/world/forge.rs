@@ -108,8 +108,18 @@ impl Repository {
 
     /// Commits everything and pushes it to `main`, by force.
     pub fn commit(&self, message: &str) -> CommitSha {
+        self.commit_with(message, &[])
+    }
+
+    /// The same, made at this second since the epoch.
+    pub fn commit_at(&self, message: &str, at: i64) -> CommitSha {
+        self.commit_with(message, &[("GIT_COMMITTER_DATE", &format!("{at} +0000"))])
+    }
+
+    fn commit_with(&self, message: &str, env: &[(&str, &str)]) -> CommitSha {
         git(self.folder(), &["add", "--all"]);
-        git(self.folder(), &["commit", "--quiet", "--allow-empty", "-m", message]);
+        let args = ["commit", "--quiet", "--allow-empty", "-m", message];
+        git_with(self.folder(), &args, env);
         git(self.folder(), &["push", "--quiet", "--force", "origin", "HEAD:main"]);
         git(self.folder(), &["rev-parse", "HEAD"]).parse().unwrap()
     }
@@ -127,6 +137,10 @@ pub fn source(repository: &Repository, token: Option<&str>) -> Source {
 
 /// What git prints in a folder; it must succeed.
 pub fn git(folder: &Path, args: &[&str]) -> String {
+    git_with(folder, args, &[])
+}
+
+fn git_with(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> String {
     let output = Command::new("git")
         .arg("-C")
         .arg(folder)
@@ -137,6 +151,7 @@ pub fn git(folder: &Path, args: &[&str]) -> String {
         .env("GIT_AUTHOR_EMAIL", "ada@example.org")
         .env("GIT_COMMITTER_NAME", "Ada")
         .env("GIT_COMMITTER_EMAIL", "ada@example.org")
+        .envs(env.iter().copied())
         .stdin(Stdio::null())
         .output()
         .unwrap();

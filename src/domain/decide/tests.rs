@@ -55,6 +55,7 @@ fn standing_run(head: char, before: char, at: i64, state: RunState) -> Run {
         base_branch: None,
         merge: None,
         skip: Skip::Heeded,
+        lock: None,
         note: None,
         state,
     }

@@ -12,7 +12,7 @@ use crate::domain::build::{BuildState, Required};
 use crate::domain::link::Links;
 use crate::domain::page::insight::fleet_section;
 use crate::domain::page::people;
-use crate::domain::page::provenance::provenance;
+use crate::domain::page::provenance::{provenance, stale_lock};
 use crate::domain::page::{
     BuildView, CheckPage, CheckStatus, MOST_MARKDOWN, MOST_TITLE, RunView, StatusPage, StatusState,
     noun,
@@ -167,6 +167,13 @@ fn summary(view: &RunView, links: &Links) -> String {
     }
     for sentence in provenance(&view.run) {
         let _ = write!(out, "{}\n\n", inline(&sentence));
+    }
+    if let Some(remark) = stale_lock(&view.run) {
+        let _ = write!(
+            out,
+            "`flake.lock` {}. `fleetcheck update` finds out which inputs can move.\n\n",
+            inline(&remark)
+        );
     }
     if view.builds.is_empty() {
         let url = links.run(&view.run.id, view.repository.visibility);

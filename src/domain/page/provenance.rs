@@ -23,6 +23,13 @@ pub fn provenance(run: &Run) -> Vec<String> {
     merged.into_iter().chain(fork).collect()
 }
 
+/// What is said of a lock file that had not moved for long when its run began, to follow its name, as
+/// plain text. Not of this moment: a page that counted days would be another one every day.
+#[must_use]
+pub fn stale_lock(run: &Run) -> Option<String> {
+    run.lock.and_then(|moved| moved.remark(run.created_at))
+}
+
 /// `, as merged into main at abc1234`, or nothing.
 pub(super) fn as_merged(run: &Run) -> String {
     run.merge.as_ref().map_or_else(String::new, |merge| {

@@ -17,6 +17,7 @@ use crate::domain::build::{
 };
 use crate::domain::id::AttrPath;
 use crate::domain::incoming::Visibility;
+use crate::domain::lock::stale::LastMove;
 use crate::domain::run::{Approval, Reason, RunState, Skip, Trust};
 use crate::domain::verdict::{Problem, Verdict};
 
@@ -118,6 +119,7 @@ fn view(state: RunState, builds: Vec<BuildView>) -> RunView {
             base_branch: None,
             merge: None,
             skip: Skip::Heeded,
+            lock: None,
             note: None,
             state,
         },

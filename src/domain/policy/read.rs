@@ -1,4 +1,6 @@
 //! From TOML with places to a [`Policy`], and mistakes in words for their author.
+use std::time::Duration;
+
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -197,10 +199,27 @@ impl Reader<'_> {
                     let guilty = self.switch("update.hold_back", key, value)?;
                     update.hold_back = if guilty { HoldBack::Guilty } else { HoldBack::All };
                 }
-                _ => return Err(self.unknown(key, "update", &["inputs", "exclude", "hold_back"])),
+                "stale_after" => update.stale_after = self.patience(key, value)?,
+                _ => {
+                    let known = ["inputs", "exclude", "hold_back", "stale_after"];
+                    return Err(self.unknown(key, "update", &known));
+                }
             }
         }
         Ok(update)
+    }
+
+    /// A time in days, or `never`.
+    fn patience(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Option<Duration>, PolicyError> {
+        const NAME: &str = "update.stale_after";
+        let text = self.string(NAME, key, value)?;
+        if text == "never" {
+            return Ok(None);
+        }
+        let time =
+            humantime::parse_duration(text).ok().filter(|it| *it >= Duration::from_hours(24));
+        let wanted = "must be a time of a day or more, like \"14d\", or \"never\"";
+        time.map(Some).ok_or_else(|| self.value_wrong(NAME, text, value, wanted))
     }
 
     fn forks(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Forks, PolicyError> {

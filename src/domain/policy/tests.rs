@@ -37,6 +37,7 @@ fn every_key_is_read() {
         inputs = ["nixpkgs*", "disko/*"]
         exclude = ["nixpkgs-old"]
         hold_back = false
+        stale_after = "30d"
         "#,
     )
     .unwrap();
@@ -46,6 +47,7 @@ fn every_key_is_read() {
     assert_eq!(policy.trust, TrustPolicy { forks, approvals, comments: true });
     assert_eq!(policy.gate.existing_failures, ExistingFailures::Ignore);
     assert_eq!(policy.update.hold_back, HoldBack::All);
+    assert_eq!(policy.update.stale_after, Some(Duration::from_hours(30 * 24)));
     assert_eq!(chosen(&policy.update), ["disko/nixpkgs", "nixpkgs"]);
     let from = policy.gate.required_from.unwrap();
     assert_eq!(from.components(), ["tiers", "tier.1"]);
@@ -176,10 +178,24 @@ fn a_mistake_about_updates_is_told_as_any() {
         (
             "[update]\nschedule = \"0 4 * * 0\"",
             2,
-            "unknown key `schedule` (in [update]: inputs, exclude, hold_back)",
+            "unknown key `schedule` (in [update]: inputs, exclude, hold_back, stale_after)",
         ),
         ("[update]\nhold_back = 1", 2, "`update.hold_back` must be true or false; found a number"),
+        ("[update]\n\nstale_after = 14", 3, "`update.stale_after` must be a text; found a number"),
+        (
+            "[update]\nstale_after = \"14\"",
+            2,
+            "`update.stale_after`: \"14\" must be a time of a day or more, like \"14d\", or \"never\"",
+        ),
+        (
+            "[update]\nstale_after = \"23h\"",
+            2,
+            "`update.stale_after`: \"23h\" must be a time of a day or more, like \"14d\", or \"never\"",
+        ),
     ]);
+    let two_weeks = Duration::from_hours(14 * 24);
+    assert_eq!(parse("").unwrap().update.stale_after, Some(two_weeks));
+    assert_eq!(parse("[update]\nstale_after = \"never\"").unwrap().update.stale_after, None);
 }
 
 fn each_is_told(table: &[(&str, u32, &str)]) {

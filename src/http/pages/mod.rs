@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::Timestamp;
 use crate::domain::page::CheckStatus;
 use crate::domain::run::{Reason, Run};
+use crate::domain::text::clean;
 use crate::domain::verdict::Conclusion;
 
 const STYLE: &str = include_str!("style.css");
@@ -121,6 +122,14 @@ fn reason(run: &Run) -> String {
         Reason::Push(branch) => format!("push to {branch}"),
         Reason::PullRequest(number) => format!("pull request {number}"),
         Reason::MergeGroup(branch) => format!("merge group {branch}"),
+    }
+}
+
+/// What is said of a lock file that has not moved for long.
+fn lock_remark(remark: &str) -> Markup {
+    html! {
+        code { "flake.lock" } " " (clean(remark)) ". " code { "fleetcheck update" }
+        " finds out which inputs can move."
     }
 }
 

@@ -7,12 +7,12 @@ use crate::domain::link::Links;
 use crate::domain::page::{
     BuildView, CheckStatus, Comparison, RunView, at, change as change_of, changes, comparison,
     duration, gate_check, gate_title, host_check, host_name, in_order, notes, provenance, remark,
-    result, shared_causes,
+    result, shared_causes, stale_lock,
 };
 use crate::domain::run::RunState;
 use crate::domain::text::clean;
 use crate::domain::verdict::Verdict;
-use crate::http::pages::{Change, change, colour_of, moment, page, pill, reason};
+use crate::http::pages::{Change, change, colour_of, lock_remark, moment, page, pill, reason};
 
 /// The page.
 pub(in crate::http) fn render(view: &RunView, links: &Links) -> Response {
@@ -44,7 +44,10 @@ pub(in crate::http) fn render(view: &RunView, links: &Links) -> Response {
 }
 
 fn tested(view: &RunView) -> Markup {
-    html! { @for sentence in provenance(&view.run) { p.dim { (clean(&sentence)) } } }
+    html! {
+        @for sentence in provenance(&view.run) { p.dim { (clean(&sentence)) } }
+        @if let Some(remark) = stale_lock(&view.run) { p { (lock_remark(&remark)) } }
+    }
 }
 
 fn what_changes(view: &RunView) -> Markup {

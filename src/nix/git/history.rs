@@ -32,6 +32,26 @@ impl Mirror {
         self.word(&["show", "--no-patch", "--format=%ct", commit.as_str()], stop).await
     }
 
+    /// When the newest commit was made that changed a file, in seconds since the epoch. `None` when
+    /// this commit has no such file, or is not in the mirror.
+    ///
+    /// # Errors
+    /// When it was told to stop.
+    pub async fn changed_at(
+        &self,
+        commit: &CommitSha,
+        path: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<i64>, GitError> {
+        // The newest change of one that is gone would be its removal.
+        let file = format!("{commit}:{path}");
+        let there = ["rev-parse", "--verify", "--quiet", file.as_str()];
+        if self.word::<String>(&there, stop).await?.is_none() {
+            return Ok(None);
+        }
+        self.word(&["log", "-1", "--format=%ct", commit.as_str(), "--", path], stop).await
+    }
+
     /// The first word that git prints, if it succeeds and the word is one.
     async fn word<T: std::str::FromStr>(
         &self,

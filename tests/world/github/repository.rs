@@ -154,9 +154,24 @@ impl RepoHandle {
         message: &str,
         files: &[(&str, &str)],
     ) -> String {
-        let now = jiff::Timestamp::now().as_second();
+        self.import(parent, branch, (message, jiff::Timestamp::now().as_second()), files)
+    }
+
+    /// Commits files on top of a branch, this many days ago.
+    pub fn commit_ago(&self, days: i64, branch: &str, files: &[(&str, &str)]) -> String {
+        let at = jiff::Timestamp::now().as_second() - days * 86_400;
+        self.import(self.head(branch).as_deref(), branch, ("an old change", at), files)
+    }
+
+    fn import(
+        &self,
+        parent: Option<&str>,
+        branch: &str,
+        (message, at): (&str, i64),
+        files: &[(&str, &str)],
+    ) -> String {
         let mut script = format!(
-            "commit refs/heads/{branch}\ncommitter fleetcheck <fleetcheck@example.org> {now} +0000\ndata {}\n{message}\n",
+            "commit refs/heads/{branch}\ncommitter fleetcheck <fleetcheck@example.org> {at} +0000\ndata {}\n{message}\n",
             message.len()
         );
         // Without this line fast-import would take the branch's own tip; with zeros, none.

@@ -26,6 +26,7 @@ fn run(head: char, at: Timestamp) -> Run {
         base_branch: None,
         merge: None,
         skip: Skip::Heeded,
+        lock: None,
         note: None,
         state: RunState::Requested,
     }

@@ -58,6 +58,7 @@ fn tested(state: RunState) -> Tested {
         approval: Approval::NotNeeded,
         base_branch: None,
         merge: None,
+        lock: None,
         skip: Skip::default(),
         note: None,
         state,

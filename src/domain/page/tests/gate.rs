@@ -227,3 +227,25 @@ the required host `pegasus` is gone
     closed.run.problem = Some(problem);
     assert_eq!(gate(&run), gate(&closed));
 }
+
+#[test]
+fn a_lock_file_that_has_not_moved_for_long_is_told_and_fails_nothing() {
+    let mut view = over(Verdict::Passed, vec![built("raider")]);
+    let moved = NOW.plus(-23 * 86_400_000);
+    view.run.lock = Some(LastMove { at: moved, stale_at: Some(NOW) });
+    assert_snapshot!(gate(&view), @r###"
+fleet: Completed { conclusion: Success, at: Timestamp(1795000060000) }
+1 host builds
+---
+`flake.lock` has not moved for 23 days: its newest change is of 2026-10-26. `fleetcheck update` finds out which inputs can move.
+
+| host | result | time | what to know |
+| --- | --- | --- | --- |
+| [raider](https://ci/builds/ID-57) | ✅ built | 2 min 3 s |  |
+---
+"###);
+    for stale_at in [None, Some(NOW.plus(1))] {
+        view.run.lock = Some(LastMove { at: moved, stale_at });
+        assert!(!gate(&view).contains("flake.lock"), "{stale_at:?}");
+    }
+}
