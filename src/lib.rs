@@ -25,7 +25,8 @@
 //! [`flow::insight`] compares what was built with the commit before;
 //! [`flow::report`] makes GitHub show what the store knows. No stage calls the next: it leaves a
 //! row, and a wakeup ([`flow::shared::Wakeups`]) says no more than "look". [`flow::check`] is the
-//! same engine at a terminal, without GitHub and without a store.
+//! same engine at a terminal, without GitHub and without a store; [`flow::update`] asks it which
+//! inputs of `flake.lock` may move.
 //!
 //! Several instances may share a store in `PostgreSQL`, each with its [`app::roles`]: a wakeup then
 //! also travels from one to the others, as a notice that may be lost. A derivation is in the Nix

@@ -85,20 +85,20 @@ async fn watch(
 fn observed(mut progress: Progress, event: UpdateEvent) -> Progress {
     match event {
         UpdateEvent::Check(event) => progress.observe(event, Instant::now()),
-        UpdateEvent::Trying { .. } => {
+        UpdateEvent::Looking(inputs) => progress.say(&words::looking(inputs)),
+        UpdateEvent::NotFound(input, why) => progress.say(&words::not_found(&input, &why)),
+        UpdateEvent::Trying { nth, moved, hosts } => {
             progress.finish();
             progress = Progress::on_stderr();
-            progress.say(&words::event(&event));
+            progress.say(&words::trying(nth, &moved, hosts));
         }
-        UpdateEvent::Looking(_) | UpdateEvent::NotFound(..) => progress.say(&words::event(&event)),
     }
     progress
 }
 
 fn show(report: &UpdateReport, mode: Mode, json: bool) -> u8 {
-    let document = UpdateDocument::of(report, mode);
     if json {
-        print_document(&document);
+        print_document(&UpdateDocument::of(report, mode));
     } else {
         output::print(&words::result(report, mode));
     }
@@ -123,6 +123,7 @@ fn refuse(error: &UpdateError, flake: &str, json: bool) -> u8 {
             | CheckError::Stopped,
         )
         | UpdateError::Lock(_)
+        | UpdateError::Unwritable(_)
         | UpdateError::Io { .. }
         | UpdateError::Changed { .. }
         | UpdateError::Gate(_)

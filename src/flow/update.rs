@@ -123,6 +123,8 @@ pub enum UpdateError {
     NoInput { globs: String, known: String },
     #[error("{0}")]
     Lock(#[from] NotAllowed),
+    #[error("the new flake.lock cannot be written as JSON: {0}")]
+    Unwritable(#[from] serde_json::Error),
     #[error("cannot use {}: {source}", .path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{} was changed meanwhile, and is left as it is; try again", .path.display())]
@@ -163,7 +165,9 @@ pub async fn update(
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(UpdateError::NoInput { globs: inputs.join(", "), known });
     }
-    events(UpdateEvent::Looking(chosen.len()));
+    if !chosen.is_empty() {
+        events(UpdateEvent::Looking(chosen.len()));
+    }
     let not_found = newest(&tools.evaluator, &copy, &chosen, events, &stop).await?;
     let new = copy.lock()?;
     let moving: BTreeSet<InputPath> =
@@ -189,7 +193,7 @@ pub async fn update(
     let written = if found.moved.is_empty() || !is_known || *mode == Mode::DryRun {
         None
     } else {
-        Some(theirs.replace(&old.with(&new, &found.moved).text())?)
+        Some(theirs.replace(&old.with(&new, &found.moved).text()?)?)
     };
     let mut report = trials.report(&check.flake, found);
     report.left =

@@ -87,6 +87,12 @@ impl FlakeRef {
         Self(format!("git+file://{path}?ref=refs/fleetcheck/{commit}&rev={commit}"))
     }
 
+    /// What is in a folder now, in git or not; the folder must be absolute.
+    #[must_use]
+    pub fn of_folder(folder: &Path) -> Self {
+        Self(format!("path:{}", encode(folder.as_os_str().as_encoded_bytes())))
+    }
+
     /// The flake in a sub-folder of this one; `dir` is relative, empty or `.` for the same.
     #[must_use]
     pub fn within(&self, dir: &str) -> Self {

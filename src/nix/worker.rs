@@ -343,7 +343,7 @@ const MOST_BUILT: usize = 300;
 /// The worker that was kept from the last operation, or a new one where it is of no more use.
 pub async fn kept_or_new(kept: &mut Option<Worker>, nix: &Nix) -> Result<Worker, WorkerError> {
     if let Some(mut worker) = kept.take() {
-        if worker.is_alive() && worker.operations < MOST_OPERATIONS && worker.built < MOST_BUILT {
+        if worker.is_alive() && worker.operations() < MOST_OPERATIONS && worker.built < MOST_BUILT {
             return Ok(worker);
         }
         worker.stop().await;

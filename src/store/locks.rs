@@ -40,23 +40,12 @@ impl Store {
     }
 }
 
-/// Notes a run's lock file, and that it is the repository's where no newer run of the default branch
-/// knows better.
-pub(super) async fn note(
-    tx: &mut AnyConnection,
-    run: &RunId,
-    lock: Option<LastMove>,
-) -> Result<()> {
-    let moved = lock.map(|it| it.at.0);
-    let stale = lock.and_then(|it| it.stale_at).map(|it| it.0);
-    sqlx::query("UPDATE run SET lock_moved_at = $2, lock_stale_at = $3 WHERE id = $1")
-        .bind(run.as_str())
-        .bind(moved)
-        .bind(stale)
-        .execute(&mut *tx)
-        .await?;
+/// A run's lock file is its repository's where no newer run of the default branch knows better.
+pub(super) async fn note(tx: &mut AnyConnection, run: &RunId) -> Result<()> {
     sqlx::query(
-        "UPDATE repository SET lock_moved_at = $2, lock_stale_at = $3 WHERE id = (SELECT p.id \
+        "UPDATE repository SET (lock_moved_at, lock_stale_at) = \
+         (SELECT r.lock_moved_at, r.lock_stale_at FROM run r WHERE r.id = $1) \
+         WHERE id = (SELECT p.id \
          FROM run r JOIN repository p ON p.id = r.repository_id WHERE r.id = $1 \
          AND r.reason = 'push:' || p.default_branch AND NOT EXISTS (SELECT 1 FROM run n \
          WHERE n.repository_id = r.repository_id AND n.reason = r.reason \
@@ -64,8 +53,6 @@ pub(super) async fn note(
          OR (n.occurred_at = r.occurred_at AND n.created_at > r.created_at))))",
     )
     .bind(run.as_str())
-    .bind(moved)
-    .bind(stale)
     .execute(tx)
     .await?;
     Ok(())

@@ -130,16 +130,18 @@ impl Store {
         hold(&mut tx, claim, now).await?;
         sqlx::query(
             "UPDATE run SET merged = $2, compared = COALESCE($3, base), existing_failures = $4, \
-             evaluation = $5 WHERE id = $1",
+             evaluation = $5, lock_moved_at = $6, lock_stale_at = $7 WHERE id = $1",
         )
         .bind(claim.run.as_str())
         .bind(merge.map(rows::to_json).transpose()?)
         .bind(compared_with.map(CommitSha::as_str))
         .bind(base::existing_name(*existing))
         .bind(*evaluation)
+        .bind(lock.map(|it| it.at.0))
+        .bind(lock.and_then(|it| it.stale_at).map(|it| it.0))
         .execute(&mut *tx)
         .await?;
-        locks::note(&mut tx, &claim.run, *lock).await?;
+        locks::note(&mut tx, &claim.run).await?;
         tx.commit().await?;
         Ok(())
     }

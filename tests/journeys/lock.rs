@@ -1,22 +1,11 @@
 //! A lock file that does not move: updates that never land are told, and fail nothing.
-use std::time::Duration;
-
 use crate::world::World;
 use crate::world::fleet::{Host, flake};
 
 const LOCK: &str = r#"{"nodes":{"root":{}},"root":"root","version":7}"#;
 
-/// Waits until the service counts so many.
-async fn counted(world: &World, stale: usize) {
-    let line = format!("fleetcheck_stale_locks {stale}\n");
-    let counted = async {
-        while !world.get(&world.url("/metrics")).await.1.contains(&line) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_mins(1), counted).await;
-    assert!(in_time.is_ok(), "`{}` is not among the metrics", line.trim());
-}
+/// Repositories whose lock file does not move.
+const STALE: &str = "fleetcheck_stale_locks";
 
 #[tokio::test]
 async fn a_lock_file_that_has_not_moved_for_long_is_told_until_it_moves() {
@@ -33,7 +22,7 @@ async fn a_lock_file_that_has_not_moved_for_long_is_told_until_it_moves() {
     assert!(gate.summary.contains(told), "{}", gate.summary);
     assert_eq!((gate.conclusion.as_deref(), &*gate.title), (Some("success"), "1 host builds"));
     assert!(world.get(&gate.details_url).await.1.contains("has not moved for 20 days"));
-    counted(&world, 1).await;
+    world.counts(STALE, 1).await;
     let (_, home) = world.get(&world.url("/")).await;
     assert!(home.contains("acme/fleet: <code>flake.lock</code> has not moved"), "{home}");
 
@@ -46,7 +35,7 @@ async fn a_lock_file_that_has_not_moved_for_long_is_told_until_it_moves() {
     let moved = world.push(&[Host::good("orion", "4")], &[("flake.lock", &moved)]).await;
     world.settled(&moved, &names).await;
     assert!(!world.check(&moved, "fleet").summary.contains("flake.lock"));
-    counted(&world, 0).await;
+    world.counts(STALE, 0).await;
     let (_, home) = world.get(&world.url("/")).await;
     assert!(!home.contains("has not moved"), "{home}");
 }

@@ -20,6 +20,7 @@ mod limits;
 mod lock;
 mod merge_queue;
 mod merges;
+mod metrics;
 mod mirrors;
 mod pages;
 mod people;

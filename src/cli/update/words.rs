@@ -1,4 +1,6 @@
 //! The sentences and tables of an update at a terminal.
+use std::collections::BTreeSet;
+
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::cli::words;
@@ -6,26 +8,27 @@ use crate::domain::id::AttrPath;
 use crate::domain::lock::moved::InputPath;
 use crate::domain::lock::revision::Revision;
 use crate::domain::text::clean;
-use crate::flow::update::{HeldBack, Mode, Move, Reason, UpdateEvent, UpdateReport};
+use crate::flow::update::{HeldBack, Mode, Move, Reason, UpdateReport};
 
-/// A line about what happens.
-pub(super) fn event(event: &UpdateEvent) -> String {
-    match event {
-        UpdateEvent::Looking(1) => "looking for a newer revision of 1 input".to_owned(),
-        UpdateEvent::Looking(count) => format!("looking for newer revisions of {count} inputs"),
-        UpdateEvent::NotFound(input, why) => format!("{}: {}", one(input), line(why)),
-        UpdateEvent::Trying { nth, moved, hosts } => {
-            let hosts = counted(*hosts, "host");
-            if moved.is_empty() {
-                format!("{nth}. nothing moved, {hosts}")
-            } else {
-                let names: Vec<String> = moved.iter().map(one).collect();
-                format!("{nth}. {} moved, {hosts}", names.join(", "))
-            }
-        }
-        // Shown on a board of its own.
-        UpdateEvent::Check(_) => String::new(),
+/// How many inputs are looked up.
+pub(super) fn looking(inputs: usize) -> String {
+    match inputs {
+        1 => "looking for a newer revision of 1 input".to_owned(),
+        many => format!("looking for newer revisions of {many} inputs"),
     }
+}
+
+/// An input whose newest revision is not to be had.
+pub(super) fn not_found(input: &InputPath, why: &str) -> String {
+    format!("{} stays where it is: {}", one(input), line(why))
+}
+
+/// The set of inputs that is tried.
+pub(super) fn trying(nth: usize, moved: &BTreeSet<InputPath>, hosts: usize) -> String {
+    let names: Vec<String> = moved.iter().map(one).collect();
+    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+    format!("{nth}. {names} moved, {hosts}")
 }
 
 /// Everything there is to say; several lines.
@@ -35,11 +38,7 @@ pub(super) fn result(report: &UpdateReport, mode: Mode) -> String {
         parts.push(table(&report.moved));
     }
     parts.extend(report.held_back.iter().map(held_back));
-    let not_found = report
-        .not_found
-        .iter()
-        .map(|(input, why)| format!("{} stays where it is: {}", one(input), line(why)));
-    parts.extend(not_found);
+    parts.extend(report.not_found.iter().map(|(input, why)| not_found(input, why)));
     let hosts = [
         ("Broken whatever moves, and not counted:", &report.broken_before),
         ("Not known, because of the weather:", &report.unknown),
@@ -145,8 +144,4 @@ fn one(input: &InputPath) -> String {
 
 fn line(text: &str) -> String {
     clean(text).replace(['\n', '\t'], " ")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -5,8 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use serde_json::Value;
-
 use crate::domain::lock::{Lock, Node, Spec};
 
 /// The names of inputs from the root to one of them: `nixpkgs`, `disko/nixpkgs`.
@@ -104,11 +102,13 @@ impl Lock {
     }
 
     /// The text that Nix writes.
-    #[must_use]
-    pub fn text(&self) -> String {
+    ///
+    /// # Errors
+    /// When a part of it cannot be written as JSON, which none is that was read from it.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
         // Through a value, whose keys are sorted, as Nix sorts them.
-        let value = serde_json::to_value(self).unwrap_or(Value::Null);
-        format!("{value:#}\n")
+        let value = serde_json::to_value(self)?;
+        Ok(format!("{value:#}\n"))
     }
 }
 
@@ -138,9 +138,12 @@ impl<'l> Writer<'l> {
         if let Some(name) = self.names.get(origin) {
             return name.clone();
         }
-        let numbered = (2..).map(|n| format!("{wanted}_{n}"));
-        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
-        let name = names.find(|it| self.taken.insert(it.clone())).unwrap_or_default();
+        let mut name = wanted.to_owned();
+        let mut number = 1;
+        while !self.taken.insert(name.clone()) {
+            number += 1;
+            name = format!("{wanted}_{number}");
+        }
         self.names.insert(origin.clone(), name.clone());
         let (lock, key) = match origin {
             Origin::Old(key) | Origin::Between(key, _) => (self.old, *key),
@@ -267,7 +270,7 @@ mod tests {
     fn all_of_it_is_the_new_one_and_nothing_the_old_one_to_the_letter() {
         assert_eq!(old().with(&new(), &BTreeSet::new()), old());
         assert_eq!(old().with(&new(), &new().inputs()), new());
-        let text = old().text();
+        let text = old().text().unwrap();
         assert_eq!(Lock::parse(text.as_bytes()).unwrap(), old());
         assert!(text.starts_with("{\n  \"nodes\": {\n    \"disko\": {\n      \"inputs\": {\n"));
         assert!(text.ends_with("  \"root\": \"root\",\n  \"version\": 7\n}\n"), "{text}");

@@ -53,7 +53,7 @@ impl Copy {
 
     pub(super) fn set_lock(&self, lock: &Lock) -> Result<(), UpdateError> {
         let file = self.file();
-        fs::write(&file, lock.text()).map_err(|it| io(&file, it))
+        fs::write(&file, lock.text()?).map_err(|it| io(&file, it))
     }
 }
 

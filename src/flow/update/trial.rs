@@ -12,7 +12,7 @@ use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
 use crate::domain::update::search::{Found, Hosts, Outcome, Trial, Why};
 use crate::flow::check::work::Work;
-use crate::flow::check::{CheckEvent, CheckRequest, CheckedHost};
+use crate::flow::check::{self, CheckEvent, CheckRequest, CheckedHost};
 use crate::flow::evaluate::Tools;
 use crate::flow::update::copy::Copy;
 use crate::flow::update::{HeldBack, Move, Reason, UpdateError, UpdateEvent, UpdateReport};
@@ -59,9 +59,8 @@ impl<'a> Trials<'a> {
 
     /// Lists the hosts that decide: those that the flake requires with nothing moved.
     pub(super) async fn list(&mut self, stop: &CancellationToken) -> Result<(), UpdateError> {
-        let (_, plan) = self.plan(&BTreeSet::new(), stop).await?.map_err(|error| {
-            UpdateError::from(crate::flow::check::of_flake(&self.request.flake, error))
-        })?;
+        let planned = self.plan(&BTreeSet::new(), stop).await?;
+        let (_, plan) = planned.map_err(|error| check::of_flake(&self.request.flake, error))?;
         if let Some(problem) = plan.problem {
             return Err(UpdateError::Gate(problem.headline));
         }
@@ -146,9 +145,10 @@ impl<'a> Trials<'a> {
             return Err(UpdateError::Stopped);
         }
         for host in &report.hosts {
-            if let (Some(derivation), Some(Ending::BuildFailed(_) | Ending::TimedOut(_))) =
-                (&host.derivation, &host.ending)
-                && let Some(ending) = &host.ending
+            if let (
+                Some(derivation),
+                Some(ending @ (Ending::BuildFailed(_) | Ending::TimedOut(_))),
+            ) = (&host.derivation, &host.ending)
             {
                 self.failed.insert(derivation.path.clone(), ending.clone());
             }
@@ -195,7 +195,7 @@ impl<'a> Trials<'a> {
         let (old, new) = self.locks;
         self.copy.set_lock(&old.with(new, moved))?;
         let planned = async {
-            let flake = self.copy.flake().flake()?;
+            let flake = self.copy.flake().flake();
             let pinned = self.tools.evaluator.pin(&flake, None, stop).await?;
             let plan = self.tools.plan((&pinned, None), self.policy, &[], stop).await?;
             Ok((pinned, plan))

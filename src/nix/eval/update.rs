@@ -21,13 +21,9 @@ pub struct Copied<'a> {
 
 impl Copied<'_> {
     /// The flake, as Nix takes it.
-    ///
-    /// # Errors
-    /// When the folder's name cannot be written as a reference.
-    pub fn flake(&self) -> Result<FlakeRef, EvalError> {
-        let path = format!("path:{}", self.root.display());
-        let flake = FlakeRef::parse(&path).map_err(|it| EvalError::Operator(it.to_string()))?;
-        Ok(flake.within(self.dir))
+    #[must_use]
+    pub fn flake(&self) -> FlakeRef {
+        FlakeRef::of_folder(self.root).within(self.dir)
     }
 }
 
@@ -43,7 +39,7 @@ impl Evaluator {
         inputs: &[InputPath],
         stop: &CancellationToken,
     ) -> Result<(), EvalError> {
-        let flake = copied.flake()?;
+        let flake = copied.flake();
         let by_name = self.is_newer(BY_NAME).await?;
         if !by_name && !copied.dir.is_empty() {
             return Err(EvalError::of_flake(format!(
