@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::domain::id::{CommitSha, NodeId};
 use crate::domain::page::CheckPage;
 use crate::github::checks::{ANNOTATIONS, Check, Target, document};
-use crate::github::client::{Github, GithubError};
+use crate::github::client::{Github, GithubError, Purpose};
 use crate::github::graphql::Mutation;
 
 /// Bytes of one request's checks; more would not be answered within GitHub's ten seconds.
@@ -151,7 +151,8 @@ impl Github {
             query: format!("mutation({}) {{\n{fields}}}", names.trim_end_matches(", ")),
             variables: Value::Object(variables),
         };
-        let mut answers = self.mutate(target.installation, target.repository, mutation).await?;
+        let of = (target.installation, target.repository);
+        let mut answers = self.mutate(Purpose::Report, of, mutation).await?;
         let judged = (0..sent).map(|at| {
             let answer = answers.remove(&format!("c{at}"));
             answer.map_or_else(|| Err(unread(&about)), |it| it.and_then(|it| check(&about, it)))

@@ -328,7 +328,7 @@ fn annotation(annotation: &Annotation) -> Value {
 }
 
 /// Pages are within the limits already; a page that is not shall not stay unseen for ever.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     if text.len() <= LONGEST_TEXT {
         return text;
     }
@@ -336,7 +336,7 @@ fn cut(text: &str) -> &str {
     head.rfind('\n').map_or(head, |end| &head[..end])
 }
 
-fn first_characters(text: &str, most: usize) -> &str {
+pub(super) fn first_characters(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
@@ -345,7 +345,7 @@ fn iso(at: Timestamp) -> Option<String> {
     jiff::Timestamp::from_second(at.0.div_euclid(1000)).ok().map(|at| at.to_string())
 }
 
-fn percent_encoded(text: &str) -> String {
+pub(super) fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

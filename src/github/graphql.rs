@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::domain::id::{InstallationId, RepositoryId};
-use crate::github::client::{Call, Github, GithubError};
+use crate::github::client::{Call, Github, GithubError, Purpose};
 
 /// What an alias of a mutation gave.
 pub(super) type Answers = HashMap<String, Result<Value, GithubError>>;
@@ -51,7 +51,7 @@ pub(super) fn url(api_url: &str) -> String {
 }
 
 impl Github {
-    /// Sends a mutation that reports in one repository. Every alias has an answer of its own; an
+    /// Sends a mutation for one purpose in one repository. Every alias has an answer of its own; an
     /// alias that GitHub says nothing about may have had its effect.
     ///
     /// # Errors
@@ -59,8 +59,8 @@ impl Github {
     /// where the error is weather. [`GithubError::Gone`] when there is no GraphQL API here.
     pub(super) async fn mutate(
         &self,
-        installation: InstallationId,
-        repository: RepositoryId,
+        purpose: Purpose,
+        (installation, repository): (InstallationId, RepositoryId),
         mutation: Mutation,
     ) -> Result<Answers, GithubError> {
         let Mutation { operation, about, query, variables } = mutation;
@@ -71,7 +71,7 @@ impl Github {
             path: self.graphql_url.clone(),
             body: Some(json!({ "query": query, "variables": variables })),
         };
-        let answer = self.as_reporter(installation, repository, call).await?;
+        let answer = self.through(purpose, installation, repository, call).await?;
         let document: Document = answer.read()?;
         if let Some(limited) = document.errors.iter().find(|it| it.is_limit()) {
             let wait = self.limits.refused(installation, &answer.headers, self.now());
@@ -138,6 +138,8 @@ impl Refusal {
             Some("UNPROCESSABLE" | "VALIDATION" | "ARGUMENT_ERROR") => {
                 GithubError::Rejected { status: 422, message: what }
             }
+            // What the request expected a branch to be is not what it is.
+            Some("STALE_DATA") => GithubError::Rejected { status: 409, message: what },
             Some(_) | None => GithubError::weather(what),
         }
     }

@@ -187,7 +187,7 @@ impl Github {
 }
 
 /// A slash in a branch's name is part of the path's last piece.
-fn encoded(branch: &str) -> String {
+pub(super) fn encoded(branch: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     branch
         .bytes()

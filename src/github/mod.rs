@@ -9,6 +9,7 @@
 //!   deliveries of our own, shaped like GitHub's.
 //! - [`checks`]: a page becomes a check run or a status, safe to repeat; [`batch`]: many of them
 //!   in one request, over `graphql`.
+//! - [`updater`]: commits, branches, pull requests and issues of updates.
 //! - `limits`: GitHub's word on when to call again, law for a whole installation.
 //!
 //! What the App asks of an account is said once, here: [`EVENTS`] and [`PERMISSIONS`] are what the
@@ -29,6 +30,7 @@ mod repositories;
 mod signature;
 mod signed;
 mod token;
+pub mod updater;
 pub mod webhook;
 mod wire;
 
@@ -64,12 +66,17 @@ pub(crate) const REACT_PERMISSIONS: &[(&str, &str)] = &[("issues", "write"), ("m
 pub(crate) const RECOVER_PERMISSIONS: &[(&str, &str)] =
     &[("contents", "read"), ("metadata", "read"), ("pull_requests", "read")];
 
+/// What a token for update pull requests may do. It is nothing that checks need: an App of its own
+/// (`deploy/app-manifest-updater.json`) can have it instead.
+pub const UPDATE_PERMISSIONS: &[(&str, &str)] =
+    &[("contents", "write"), ("issues", "write"), ("metadata", "read"), ("pull_requests", "write")];
+
 /// What GitHub wants before it sends the [`EVENTS`]: `push` needs `contents`, `merge_group` needs
 /// `merge_queues`.
 pub(crate) const EVENT_PERMISSIONS: &[(&str, &str)] =
     &[("contents", "read"), ("merge_queues", "read"), ("pull_requests", "read")];
 
-/// Every permission that the App needs, with its level: what its tokens are minted with and what
+/// Every permission that the App of checks needs, with its level: what its tokens are minted with and what
 /// its events need. A permission may occur more than once, always with the same level.
 pub const PERMISSIONS: [&[(&str, &str)]; 5] = [
     REPORT_PERMISSIONS,

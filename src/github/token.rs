@@ -15,6 +15,7 @@ use crate::domain::id::{InstallationId, RepositoryId};
 use crate::github::error::GithubError;
 use crate::github::{
     FETCH_PERMISSIONS, REACT_PERMISSIONS, RECOVER_PERMISSIONS, REPORT_PERMISSIONS,
+    UPDATE_PERMISSIONS,
 };
 
 /// A token is replaced this long before GitHub lets it expire, so that none expires in use.
@@ -40,6 +41,8 @@ pub enum Purpose {
     /// Looking at what there is: repositories, pull requests, branches. In every repository of the
     /// installation, because which they are is the question.
     Recover,
+    /// Commits, branches, pull requests and issues of updates.
+    Update,
 }
 
 impl Purpose {
@@ -49,6 +52,7 @@ impl Purpose {
             Self::Fetch => FETCH_PERMISSIONS,
             Self::React => REACT_PERMISSIONS,
             Self::Recover => RECOVER_PERMISSIONS,
+            Self::Update => UPDATE_PERMISSIONS,
         }
     }
 }
