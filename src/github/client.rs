@@ -214,7 +214,7 @@ impl Github {
                 None => json!({ "permissions": permissions }),
             }),
         };
-        let answer = self.as_app(call).await.map_err(mint_refused)?;
+        let answer = self.as_app(call).await.map_err(|it| mint_refused(purpose, it))?;
         let Wire { token, expires_at } = answer.read()?;
         let expires_at: jiff::Timestamp = expires_at.parse().map_err(|_| {
             GithubError::weather(format!("{}: `expires_at` is no time", answer.about))
@@ -329,8 +329,14 @@ pub(super) fn get(operation: &'static str, about: &str, path: String) -> Call {
 }
 
 /// GitHub answers 422 when an installation was not granted what the token asks for.
-fn mint_refused(error: GithubError) -> GithubError {
+fn mint_refused(purpose: Purpose, error: GithubError) -> GithubError {
     match error {
+        // Updates are optional: what to do about theirs is said where they are written.
+        GithubError::Rejected { status: 422, message }
+            if purpose == Purpose::Update && message.contains("ermission") =>
+        {
+            GithubError::Forbidden(message)
+        }
         GithubError::Rejected { status: 422, message } if message.contains("ermission") => {
             GithubError::Forbidden(format!(
                 "{message}; the account's owner has to accept the App's permissions on GitHub"

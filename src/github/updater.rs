@@ -103,7 +103,7 @@ impl Updater {
             if let App::Apart(known) = &self.app {
                 known.remove(&repo.id);
             }
-            return Err(explained(repo, error));
+            return Err(explained(purpose, repo, error));
         }
         Ok(installation)
     }
@@ -120,21 +120,22 @@ impl Updater {
     ) -> Result<Answer, GithubError> {
         let installation = self.admitted(purpose, repo).await?;
         let sent = self.github.through(purpose, installation, repo.id, call).await;
-        sent.map_err(|error| explained(repo, error))
+        sent.map_err(|error| explained(purpose, repo, error))
     }
 
     /// Sends a mutation of one field, whose alias is [`ALIAS`].
     async fn mutate(&self, repo: &Repository, mutation: Mutation) -> Result<Value, GithubError> {
         let about = mutation.about.clone();
-        let installation = self.admitted(Purpose::Update, repo).await?;
-        let sent = self.github.mutate(Purpose::Update, (installation, repo.id), mutation).await;
-        let mut answers = sent.map_err(|error| explained(repo, error))?;
+        let purpose = Purpose::Update;
+        let installation = self.admitted(purpose, repo).await?;
+        let sent = self.github.mutate(purpose, (installation, repo.id), mutation).await;
+        let mut answers = sent.map_err(|error| explained(purpose, repo, error))?;
         let answer = answers.remove(ALIAS).unwrap_or_else(|| {
             Err(GithubError::weather(format!(
                 "{about}: GitHub's answer does not say what was done"
             )))
         });
-        answer.map_err(|error| explained(repo, error))
+        answer.map_err(|error| explained(purpose, repo, error))
     }
 }
 
@@ -159,11 +160,13 @@ fn call(
 }
 
 /// A permission that is missing is the likeliest mistake, since updates need more than checks do.
-fn explained(repo: &Repository, error: GithubError) -> GithubError {
+fn explained(purpose: Purpose, repo: &Repository, error: GithubError) -> GithubError {
     let Repository { owner, name, .. } = repo;
     match error {
         GithubError::Forbidden(said)
-            if said.contains("ermission") || said.contains("not accessible by integration") =>
+            if purpose == Purpose::Update
+                && (said.contains("ermission")
+                    || said.contains("not accessible by integration")) =>
         {
             GithubError::Forbidden(format!(
                 "the App may not write contents, pull requests and issues in {owner}/{name}: \
