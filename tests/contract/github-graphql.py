@@ -9,7 +9,8 @@ everything that they reach; of the types that answers are made of, the fields th
 import re
 import sys
 
-MUTATIONS = ("createCheckRun", "updateCheckRun")
+MUTATIONS = ("createCheckRun", "updateCheckRun", "createCommitOnBranch", "updateRefs",
+             "enablePullRequestAutoMerge")
 
 
 def definitions(text):

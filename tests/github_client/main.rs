@@ -4,6 +4,7 @@ mod batches;
 #[path = "../world/github/mod.rs"]
 mod github;
 mod trouble;
+mod updater;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

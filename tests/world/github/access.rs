@@ -1,11 +1,11 @@
 //! Who may do what, by token.
-use axum::http::Uri;
+use axum::http::{Method, Uri};
 use serde_json::Value;
 
 use super::World;
 use super::answer::Answer;
-use super::api::{Named, Route};
 use super::git_http::Access;
+use super::route::{Named, Route};
 use super::state::{Call, Fault, Operation, State, Token};
 
 /// Whether a token may do this with that repository: the repository's id and the calls left.
@@ -24,7 +24,9 @@ pub(super) fn admit(
         None => false,
     });
     let Some(repository) = found.filter(|it| {
-        !it.is_deleted && token.covers(it.id) && token.installation == it.installation
+        let is_given = token.covers(it.id) && it.is_reached_by(token.installation);
+        // What is public may be read by whoever has a token at all.
+        is_given || (route.operation == Operation::Compare && !it.is_private && !it.is_deleted)
     }) else {
         return Err(Answer::not_found());
     };
@@ -32,19 +34,7 @@ pub(super) fn admit(
         && !repository.is(owner, name)
     {
         // Moved for ever; a method that writes must be kept, which 301 does not promise.
-        let status = if matches!(
-            route.operation,
-            Operation::GetCheck
-                | Operation::ListChecks
-                | Operation::Repository
-                | Operation::Permission
-                | Operation::Pulls
-                | Operation::Branches
-        ) {
-            301
-        } else {
-            307
-        };
+        let status = if route.method == Method::GET { 301 } else { 307 };
         let query = uri.query().map(|it| format!("?{it}")).unwrap_or_default();
         let location =
             format!("{}/repositories/{}/{}{query}", world.api_url(), repository.id, route.rest);
@@ -54,9 +44,20 @@ pub(super) fn admit(
         Operation::CreateCheck | Operation::UpdateCheck => ("checks", "write"),
         Operation::GetCheck | Operation::ListChecks => ("checks", "read"),
         Operation::SetStatus => ("statuses", "write"),
-        Operation::React => ("issues", "write"),
-        Operation::Pulls => ("pull_requests", "read"),
-        Operation::Branches => ("contents", "read"),
+        Operation::Pulls | Operation::GetPull | Operation::PullFiles => ("pull_requests", "read"),
+        Operation::CreatePull | Operation::EditPull | Operation::RequestReviewers => {
+            ("pull_requests", "write")
+        }
+        Operation::Branches | Operation::GetRef | Operation::Compare => ("contents", "read"),
+        Operation::CreateRef
+        | Operation::UpdateRef
+        | Operation::DeleteRef
+        | Operation::MergePull => ("contents", "write"),
+        Operation::React
+        | Operation::CreateIssue
+        | Operation::EditIssue
+        | Operation::AddLabels
+        | Operation::CreateComment => ("issues", "write"),
         _ => ("metadata", "read"),
     };
     if !token.may(permission, level) {

@@ -51,6 +51,7 @@ impl Answer {
         for (name, value) in self.headers {
             response = response.header(name, value);
         }
-        response.body(Body::from(self.body.to_string())).unwrap()
+        let body = if self.status == 204 { String::new() } else { self.body.to_string() };
+        response.body(Body::from(body)).unwrap()
     }
 }

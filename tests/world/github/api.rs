@@ -4,17 +4,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Response, Uri, header};
 use axum::routing::any;
 use serde_json::{Value, json};
 
 use super::access::{admit, authorise_git};
 use super::answer::Answer;
 use super::git_http;
-use super::state::{Call, Fault, Operation, Operation as Op};
+use super::route::Route;
+use super::state::{Call, Fault, Operation};
 use super::{
-    APP_ID, EVENTS, Echoes, Shape, World, checks, graphql, limits, people, recover, repository,
-    rules,
+    Echoes, World, checks, graphql, limits, people, pulls, recover, repository, rules, second,
+    updates,
 };
 
 pub(super) fn router(world: &Arc<World>) -> Router {
@@ -38,112 +39,15 @@ pub(super) fn router(world: &Arc<World>) -> Router {
         .fallback_service(git)
 }
 
-/// A repository as a path names it.
-pub(super) enum Named {
-    By(String, String),
-    Id(i64),
-}
-
-pub(super) struct Route {
-    pub(super) operation: Operation,
-    /// As GitHub's description has it.
-    template: &'static str,
-    pub(super) repository: Option<Named>,
-    /// What follows the repository in the path, for redirects.
-    pub(super) rest: String,
-    /// The last variable part: an id or a commit.
-    argument: String,
-}
-
-impl Route {
-    fn of(method: &Method, path: &str, shape: Shape) -> Self {
-        let path = match shape {
-            Shape::Com => path,
-            Shape::Enterprise => match path.strip_prefix("/api/v3/") {
-                Some(path) => path,
-                // Beside REST, not below it.
-                None if path == "/api/graphql" => "/graphql",
-                None => "/nowhere",
-            },
-        };
-        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let (repository, rest) = match segments.as_slice() {
-            ["repos", owner, name, rest @ ..] => {
-                (Some(Named::By((*owner).into(), (*name).into())), rest)
-            }
-            ["repositories", id, rest @ ..] => (id.parse().ok().map(Named::Id), rest),
-            all => (None, all),
-        };
-        let argument: String;
-        let (operation, template, argument) = match (method.as_str(), repository.is_some(), rest) {
-            ("POST", false, ["graphql"]) => (Op::Graphql, "", ""),
-            ("GET", false, ["app"]) => (Op::App, "/app", ""),
-            ("GET", false, ["app", "installations"]) => {
-                (Op::Installations, "/app/installations", "")
-            }
-            ("POST", false, ["app", "installations", id, "access_tokens"]) => {
-                (Op::MintToken, "/app/installations/{installation_id}/access_tokens", *id)
-            }
-            ("GET", false, ["app", "hook", "deliveries"]) => {
-                (Op::Deliveries, "/app/hook/deliveries", "")
-            }
-            ("POST", false, ["app", "hook", "deliveries", id, "attempts"]) => {
-                (Op::Redeliver, "/app/hook/deliveries/{delivery_id}/attempts", *id)
-            }
-            ("GET", false, ["installation", "repositories"]) => {
-                (Op::Repositories, "/installation/repositories", "")
-            }
-            ("GET", true, ["pulls"]) => (Op::Pulls, "/repos/{owner}/{repo}/pulls", ""),
-            ("GET", true, ["branches", rest @ ..]) => {
-                let template = if rest.is_empty() {
-                    "/repos/{owner}/{repo}/branches"
-                } else {
-                    "/repos/{owner}/{repo}/branches/{branch}"
-                };
-                argument = rest.join("/");
-                (Op::Branches, template, argument.as_str())
-            }
-            ("GET", true, []) => (Op::Repository, "/repos/{owner}/{repo}", ""),
-            ("POST", true, ["check-runs"]) => {
-                (Op::CreateCheck, "/repos/{owner}/{repo}/check-runs", "")
-            }
-            ("PATCH", true, ["check-runs", id]) => {
-                (Op::UpdateCheck, "/repos/{owner}/{repo}/check-runs/{check_run_id}", *id)
-            }
-            ("GET", true, ["check-runs", id]) => {
-                (Op::GetCheck, "/repos/{owner}/{repo}/check-runs/{check_run_id}", *id)
-            }
-            ("GET", true, ["commits", sha, "check-runs"]) => {
-                (Op::ListChecks, "/repos/{owner}/{repo}/commits/{ref}/check-runs", *sha)
-            }
-            ("POST", true, ["statuses", sha]) => {
-                (Op::SetStatus, "/repos/{owner}/{repo}/statuses/{sha}", *sha)
-            }
-            ("POST", true, ["issues", "comments", id, "reactions"]) => {
-                (Op::React, "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions", *id)
-            }
-            ("GET", true, ["collaborators", login, "permission"]) => (
-                Op::Permission,
-                "/repos/{owner}/{repo}/collaborators/{username}/permission",
-                *login,
-            ),
-            _ => (Op::Unknown, "", ""),
-        };
-        Self {
-            operation,
-            template,
-            repository,
-            rest: rest.join("/"),
-            argument: argument.to_owned(),
-        }
-    }
-}
-
 async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, 25 << 20).await.unwrap();
     let body = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
-    let route = Route::of(&parts.method, parts.uri.path(), world.shape);
+    let mut route = Route::of(&parts.method, parts.uri.path(), world.shape);
+    if let (Operation::Graphql, Ok(body)) = (route.operation, &body) {
+        route.operation = graphql::operation(body);
+    }
+    let route = route;
     let log = |status: u16| {
         world.state().calls.push(Call {
             operation: route.operation,
@@ -164,6 +68,7 @@ async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
         }
         Some(Fault::Status(status)) => Some(Answer::refused(*status, "as the test asked for")),
         Some(Fault::GraphqlLimit) => Some(graphql::limited(world.now())),
+        Some(Fault::GraphqlUnknown) => Some(graphql::unknown()),
         Some(Fault::GraphqlInvalid) => Some(graphql::invalid()),
         Some(Fault::SecondaryRateLimit { retry_after }) => Some(
             Answer::refused(403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
@@ -192,6 +97,8 @@ async fn handle(world: Arc<World>, request: Request) -> Response<Body> {
         Echoes::Sent => echo(&world),
         Echoes::Silent => world.state().echoes.clear(),
     }
+    let due = Arc::clone(&world);
+    tokio::spawn(async move { due.send_due().await });
     answer.into_response(world.now())
 }
 
@@ -241,14 +148,16 @@ async fn act(
         | Operation::Installations
         | Operation::MintToken
         | Operation::Deliveries
+        | Operation::RepositoryInstallation
         | Operation::Redeliver => {
-            let keys = world.state().keys.clone();
-            if let Err(refusal) = rules::is_app(token, &keys, world.now()) {
-                return refusal;
-            }
-            match objection(world, route, body) {
+            let keys = world.state().keys_of_apps();
+            let app = match rules::app_of(token, &keys, world.now()) {
+                Ok(app) => app,
+                Err(refusal) => return refusal,
+            };
+            match route.objection(world, body) {
                 Some(answer) => answer,
-                None => as_app(world, route, (uri, body)),
+                None => as_app(world, app, route, (uri, body)),
             }
         }
         Operation::Repositories => recover::repositories(world, token, &query(uri)),
@@ -261,28 +170,27 @@ async fn act(
         | Operation::Pulls
         | Operation::Branches
         | Operation::Permission
-        | Operation::React => as_installation(world, route, token, uri, body).await,
-        Operation::Graphql => graphql::act(world, token, body).await,
-    }
-}
-
-/// What GitHub's description of the operation says against a body.
-fn objection(world: &World, route: &Route, body: &Value) -> Option<Answer> {
-    let method = match route.operation {
-        Operation::MintToken
-        | Operation::CreateCheck
-        | Operation::SetStatus
         | Operation::React
-        | Operation::Redeliver => "POST",
-        Operation::Deliveries
-        | Operation::Repositories
-        | Operation::Pulls
-        | Operation::Branches => "GET",
-        Operation::UpdateCheck => "PATCH",
-        _ => return None,
-    };
-    let wrong = world.contract.objection(&format!("{method} {}", route.template), body)?;
-    Some(Answer::violation(&wrong))
+        | Operation::GetRef
+        | Operation::CreateRef
+        | Operation::UpdateRef
+        | Operation::DeleteRef
+        | Operation::Compare
+        | Operation::GetPull
+        | Operation::CreatePull
+        | Operation::EditPull
+        | Operation::PullFiles
+        | Operation::MergePull
+        | Operation::RequestReviewers
+        | Operation::CreateIssue
+        | Operation::EditIssue
+        | Operation::AddLabels
+        | Operation::CreateComment => as_installation(world, route, token, uri, body).await,
+        Operation::Graphql
+        | Operation::CreateCommit
+        | Operation::UpdateRefs
+        | Operation::EnableAutoMerge => graphql::act(world, token, body).await,
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -294,32 +202,12 @@ fn query(uri: &Uri) -> Vec<(String, String)> {
     Query::<Vec<(String, String)>>::try_from_uri(uri).map(|it| it.0).unwrap_or_default()
 }
 
-fn as_app(world: &Arc<World>, route: &Route, (uri, body): (&Uri, &Value)) -> Answer {
+fn as_app(world: &Arc<World>, app: u64, route: &Route, (uri, body): (&Uri, &Value)) -> Answer {
     let mut state = world.state();
     match route.operation {
-        Operation::App => Answer::new(
-            200,
-            json!({
-                "id": APP_ID,
-                "slug": "fleetcheck",
-                "name": "fleetcheck",
-                "permissions": repository::granted(&state),
-                "events": EVENTS,
-            }),
-        ),
-        Operation::Installations => {
-            let permissions = repository::granted(&state);
-            let all = state.installations.iter().map(|it| {
-                json!({
-                    "id": it.id,
-                    "account": { "login": it.account },
-                    "suspended_at": it.is_suspended.then_some("2026-11-01T00:00:00Z"),
-                    "permissions": permissions,
-                    "events": EVENTS,
-                })
-            });
-            Answer::new(200, all.collect())
-        }
+        Operation::App => Answer::new(200, second::app(&state, app)),
+        Operation::Installations => Answer::new(200, second::installations(&state, app)),
+        Operation::RepositoryInstallation => second::installation(world, &state, app, route),
         Operation::Deliveries => recover::deliveries(world, &state, &query(uri)),
         Operation::Redeliver => {
             match recover::attempt(&state, route.argument.parse().unwrap_or(0)) {
@@ -331,7 +219,7 @@ fn as_app(world: &Arc<World>, route: &Route, (uri, body): (&Uri, &Value)) -> Ans
                 None => Answer::not_found(),
             }
         }
-        _ => repository::mint(&mut state, &route.argument, body, world.now()),
+        _ => repository::mint(&mut state, app, (&route.argument, body), world.now()),
     }
 }
 
@@ -342,7 +230,7 @@ async fn as_installation(
     uri: &Uri,
     body: &Value,
 ) -> Answer {
-    let (id, left) = {
+    let (id, left, installation) = {
         let mut state = world.state();
         let (id, left) = match admit(&mut state, world, route, token, uri) {
             Ok(admitted) => admitted,
@@ -350,15 +238,15 @@ async fn as_installation(
         };
         let creates =
             u64::from(matches!(route.operation, Operation::CreateCheck | Operation::SetStatus));
-        let of = state.repository(id).installation;
+        let of = state.tokens[token].installation;
         if let Some(refusal) =
             limits::refusal(&mut state, of, route.operation, creates, world.now())
         {
             return refusal;
         }
-        (id, left)
+        (id, left, of)
     };
-    if let Some(refusal) = objection(world, route, body) {
+    if let Some(refusal) = route.objection(world, body) {
         return refusal;
     }
     let commit = match route.operation {
@@ -378,7 +266,7 @@ async fn as_installation(
         Operation::GetCheck => checks::get(&state, id, number),
         Operation::ListChecks => checks::list(&state, id, &route.argument, &query),
         Operation::SetStatus => checks::set_status(&mut state, id, &route.argument, body),
-        Operation::Pulls => recover::pulls(&state, id, &query),
+        Operation::Pulls => pulls::list(&state, id, &query),
         Operation::Branches => {
             let of = state.repository(id);
             let wanted = Some(route.argument.as_str()).filter(|it| !it.is_empty());
@@ -386,7 +274,11 @@ async fn as_installation(
         }
         Operation::Permission => people::permission(&state, id, &route.argument),
         Operation::React => people::react(&mut state, number, body),
-        _ => Answer::new(200, super::payload::repository(state.repository(id))),
+        Operation::Repository => updates::repository(&state, id, token),
+        _ => {
+            let by = state.bot(installation);
+            updates::act(world, &mut state, (id, &by), route, (&query, body))
+        }
     };
     answer
         .with("x-ratelimit-limit", 5000)

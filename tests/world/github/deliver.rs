@@ -2,10 +2,11 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 
-use super::payload::{self, Moved, NOTHING, PullRequest};
+use super::payload::{self, Moved, NOTHING};
+use super::pulls::Pull;
 use super::recover::Between;
 use super::repository::git;
-use super::state::{Delivered, OpenPull};
+use super::state::Delivered;
 use super::{APP_ID, FakeGitHub, From, RepoHandle, SECRET, World};
 
 /// `X-Hub-Signature-256` of a body.
@@ -15,6 +16,18 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
 }
 
 impl World {
+    /// Sends what is due, one after the other.
+    pub(super) async fn send_due(&self) {
+        loop {
+            let next = {
+                let mut state = self.state();
+                if state.due.is_empty() { None } else { Some(state.due.remove(0)) }
+            };
+            let Some((event, body)) = next else { return };
+            self.deliver(event, &body).await;
+        }
+    }
+
     /// Signs and sends; the answer's status.
     pub(super) async fn deliver(&self, event: &str, body: &Value) -> Option<u16> {
         let body = body.to_string();
@@ -123,7 +136,9 @@ impl FakeGitHub {
             let moved = Moved { git_ref: &git_ref, before: &before, after: sha, forced };
             payload::push(repository, &moved)
         };
-        self.deliver("push", &body).await
+        let told = self.deliver("push", &body).await;
+        self.follow(repo.id, branch, Some(sha)).await;
+        told
     }
 
     /// A branch is deleted.
@@ -135,11 +150,14 @@ impl FakeGitHub {
             let mut state = self.world.state();
             let repository = state.repository_mut(repo.id);
             repository.pushed_at = now;
-            let before = repository.branches.remove(branch).unwrap();
+            // One that was made over the API was not announced by hand.
+            let before = repository.branches.remove(branch).unwrap_or_else(|| NOTHING.to_owned());
             let moved = Moved { git_ref: &git_ref, before: &before, after: NOTHING, forced: false };
             payload::push(repository, &moved)
         };
-        self.deliver("push", &body).await
+        let told = self.deliver("push", &body).await;
+        self.follow(repo.id, branch, None).await;
+        told
     }
 
     /// A tag is pushed.
@@ -181,17 +199,16 @@ impl FakeGitHub {
         let updated_at = self.world.now();
         let body = {
             let mut state = self.world.state();
-            let is_it = |it: &OpenPull| (it.repository, it.number) == (repo.id, number);
+            let is_it = |it: &Pull| (it.repository, it.number) == (repo.id, number);
             let before = state.pulls.iter().find(|it| is_it(it)).map(|it| it.head.clone());
             state.pulls.retain(|it| !is_it(it));
-            let before = before.as_deref();
-            let pull = PullRequest { action, number, head, before, base: &base, from };
+            let mut pull = Pull::by_a_person(repo.id, number, (head, &base), from);
+            pull.updated_at = updated_at;
+            let body = pull.event(state.repository(repo.id), action, before.as_deref());
             if action != "closed" {
-                let (head, base) = (head.to_owned(), base.clone());
-                let repository = repo.id;
-                state.pulls.push(OpenPull { repository, number, head, base, from, updated_at });
+                state.pulls.push(pull);
             }
-            payload::pull_request(state.repository(repo.id), &pull, updated_at)
+            body
         };
         self.deliver("pull_request", &body).await
     }

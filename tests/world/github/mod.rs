@@ -17,14 +17,21 @@ mod deliver;
 #[path = "../git_http.rs"]
 mod git_http;
 mod graphql;
+mod issues;
 mod limits;
+mod merging;
 mod payload;
 mod people;
+mod pulls;
 mod recover;
+mod refs;
 mod repository;
+mod route;
 mod rules;
 mod schema;
+mod second;
 mod state;
+mod updates;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,14 +43,19 @@ use tokio::sync::watch;
 
 pub use checks::{CheckRunView, StatusView};
 pub use contract::Contract;
+pub use issues::IssueView;
 pub use limits::{Contents, Limits, RetryAfter};
 pub use payload::From;
+pub use pulls::PullView;
 pub use recover::Between;
 pub use repository::RepoHandle;
 use state::State;
 pub use state::{Call, Delivered, Fault, Operation};
+pub use updates::Settings;
 
 pub const APP_ID: u64 = 12345;
+/// An App for updates alone, once a test makes it; it signs with [`OTHER_PRIVATE_KEY`].
+pub const SECOND_APP_ID: u64 = 67890;
 /// What the App subscribed to.
 const EVENTS: [&str; 5] = ["push", "pull_request", "merge_group", "issue_comment", "repository"];
 /// How long a test waits for what must happen; far more than it takes, on a slow machine too.

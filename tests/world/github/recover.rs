@@ -1,12 +1,11 @@
-//! What an App looks up instead of being told: its deliveries, repositories, pull requests and
-//! branches.
+//! What an App looks up instead of being told: its deliveries, repositories and branches.
 use serde_json::{Value, json};
 
 use super::access::live_token;
 use super::answer::Answer;
-use super::payload::{self, PullRequest};
+use super::payload;
 use super::repository::{self, git};
-use super::state::{Delivered, OpenPull, State};
+use super::state::{Delivered, State};
 use super::{FakeGitHub, RepoHandle, World};
 
 /// What stands between this GitHub and the service.
@@ -25,7 +24,7 @@ fn number(query: &[(String, String)], name: &str, default: usize) -> usize {
     given.and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
 }
 
-fn page(all: Vec<Value>, query: &[(String, String)]) -> Vec<Value> {
+pub(super) fn page(all: Vec<Value>, query: &[(String, String)]) -> Vec<Value> {
     let size = number(query, "per_page", 30).clamp(1, 100);
     let from = (number(query, "page", 1) - 1) * size;
     all.into_iter().skip(from).take(size).collect()
@@ -97,27 +96,13 @@ pub(super) fn repositories(world: &World, token: &str, query: &[(String, String)
     if !token.may("metadata", "read") {
         return Answer::refused(403, "Resource not accessible by integration");
     }
-    let reached = state.repositories.iter().filter(|it| {
-        it.installation == token.installation && !it.is_deleted && token.covers(it.id)
-    });
+    let reached = state
+        .repositories
+        .iter()
+        .filter(|it| it.is_reached_by(token.installation) && token.covers(it.id));
     let all: Vec<Value> = reached.map(payload::repository).collect();
     let count = all.len();
     Answer::new(200, json!({ "total_count": count, "repositories": page(all, query) }))
-}
-
-/// `GET /repos/{owner}/{repo}/pulls`: those that are open, the newest changed first.
-pub(super) fn pulls(state: &State, repository: i64, query: &[(String, String)]) -> Answer {
-    let of = state.repository(repository);
-    let mut open: Vec<&OpenPull> =
-        state.pulls.iter().filter(|it| it.repository == repository).collect();
-    open.sort_by_key(|it| std::cmp::Reverse(it.updated_at));
-    let all = open.into_iter().map(|it| {
-        let OpenPull { number, head, base, from, updated_at, .. } = it;
-        let (number, from) = (*number, *from);
-        let pull = PullRequest { action: "", number, head, before: None, base, from };
-        payload::pull_request(of, &pull, *updated_at)["pull_request"].take()
-    });
-    Answer::new(200, Value::Array(page(all.collect(), query)))
 }
 
 /// `GET /repos/{owner}/{repo}/branches` and `…/branches/{branch}`.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::state::{Installation, Repository, State, Token};
+use super::updates::Settings;
 use super::{APP_ID, FakeGitHub, World};
 
 /// What the App was granted wherever it is installed.
@@ -35,21 +36,29 @@ pub struct RepoHandle {
 
 pub(super) fn granted(state: &State) -> BTreeMap<String, String> {
     let withheld = |it: &str| state.withheld.contains(it);
-    let kept = GRANTED.iter().filter(|(permission, _)| !withheld(permission));
-    kept.map(|(permission, level)| ((*permission).into(), (*level).into())).collect()
+    let always = GRANTED.iter().map(|(it, level)| ((*it).to_owned(), (*level).to_owned()));
+    let mut granted: BTreeMap<String, String> = always.collect();
+    granted.extend(state.grants.clone());
+    granted.retain(|permission, _| !withheld(permission));
+    granted
 }
 
 /// `POST /app/installations/{id}/access_tokens`.
-pub(super) fn mint(state: &mut State, installation: &str, body: &Value, now: i64) -> Answer {
+pub(super) fn mint(
+    state: &mut State,
+    app: u64,
+    (installation, body): (&str, &Value),
+    now: i64,
+) -> Answer {
     let id = installation.parse().unwrap_or(0);
-    match state.installation(id) {
+    match state.installation(id).filter(|it| it.app == app) {
         None => return Answer::not_found(),
         Some(it) if it.is_suspended => {
             return Answer::refused(403, "This installation has been suspended");
         }
         Some(_) => {}
     }
-    let granted = granted(state);
+    let granted = state.granted_to(app);
     let asked: BTreeMap<String, String> =
         serde_json::from_value(body["permissions"].clone()).unwrap_or_else(|_| granted.clone());
     let allowed = |(permission, level): (&String, &String)| {
@@ -61,12 +70,8 @@ pub(super) fn mint(state: &mut State, installation: &str, body: &Value, now: i64
     }
     let repositories: Option<Vec<i64>> =
         serde_json::from_value(body["repository_ids"].clone()).ok();
-    let ours = |wanted: &i64| {
-        state
-            .repositories
-            .iter()
-            .any(|it| it.id == *wanted && it.installation == id && !it.is_deleted)
-    };
+    let ours =
+        |wanted: &i64| state.repositories.iter().any(|it| it.id == *wanted && it.is_reached_by(id));
     if repositories.as_ref().is_some_and(|ids| !ids.iter().all(ours)) {
         return Answer::refused(
             422,
@@ -209,12 +214,14 @@ impl FakeGitHub {
         }
         let now = self.world.now();
         let mut state = self.world.state();
-        let known = state.installations.iter().find(|it| it.account == owner).map(|it| it.id);
+        let ours = |it: &&Installation| it.account == owner && it.app == APP_ID;
+        let known = state.installations.iter().find(ours).map(|it| it.id);
         let installation = known.unwrap_or_else(|| {
             let id = state.next_id();
             let account = owner.to_owned();
             state.installations.push(Installation {
                 id,
+                app: APP_ID,
                 account,
                 is_suspended: false,
                 calls_left: 5000,
@@ -228,6 +235,7 @@ impl FakeGitHub {
             name: name.to_owned(),
             is_private,
             installation,
+            second: None,
             former: Vec::new(),
             is_deleted: false,
             is_archived: false,
@@ -235,6 +243,7 @@ impl FakeGitHub {
             updated_at: now,
             branches: BTreeMap::new(),
             commits: BTreeSet::new(),
+            settings: Settings::default(),
         });
         RepoHandle { id, owner: owner.into(), name: name.into(), installation, git: directory }
     }

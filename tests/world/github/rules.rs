@@ -4,27 +4,34 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::checks::Run;
-use super::{APP_ID, PUBLIC_KEY};
 
-/// Whether a JWT is the App's, and of this moment.
-pub(super) fn is_app(jwt: &str, keys: &[&str], now: i64) -> Result<(), Answer> {
+/// The App whose JWT this is, if it is of this moment.
+pub(super) fn app_of(
+    jwt: &str,
+    apps: &[(u64, Vec<&'static str>)],
+    now: i64,
+) -> Result<u64, Answer> {
     let mut validation = Validation::new(Algorithm::RS256);
     // Looked at below, by GitHub's clock and in GitHub's words.
     validation.validate_exp = false;
     validation.required_spec_claims.clear();
-    let keys = if keys.is_empty() { &[PUBLIC_KEY] } else { keys };
-    let decoded = keys.iter().find_map(|key| {
+    let signed = |key: &&str| {
         let key = DecodingKey::from_rsa_pem(key.as_bytes()).unwrap();
-        decode::<Value>(jwt, &key, &validation).ok()
-    });
-    let Some(decoded) = decoded else {
-        return Err(Answer::refused(401, "A JSON web token could not be decoded"));
+        decode::<Value>(jwt, &key, &validation).ok().map(|it| it.claims)
     };
-    let claims = decoded.claims;
-    let issuer = claims["iss"].as_str().map_or_else(|| claims["iss"].to_string(), str::to_owned);
-    if issuer != APP_ID.to_string() {
-        return Err(Answer::refused(404, "Integration not found"));
+    let by_app = apps.iter().flat_map(|(app, keys)| keys.iter().map(move |key| (*app, key)));
+    let signed: Vec<(u64, Value)> =
+        by_app.filter_map(|(app, key)| signed(key).map(|claims| (app, claims))).collect();
+    if signed.is_empty() {
+        return Err(Answer::refused(401, "A JSON web token could not be decoded"));
     }
+    let issuer = |claims: &Value| {
+        claims["iss"].as_str().map_or_else(|| claims["iss"].to_string(), str::to_owned)
+    };
+    let named = signed.into_iter().find(|(app, claims)| issuer(claims) == app.to_string());
+    let Some((app, claims)) = named else {
+        return Err(Answer::refused(404, "Integration not found"));
+    };
     let now = now / 1000;
     let refused = |message| Err(Answer::refused(401, message));
     match (claims["iat"].as_i64(), claims["exp"].as_i64()) {
@@ -34,7 +41,7 @@ pub(super) fn is_app(jwt: &str, keys: &[&str], now: i64) -> Result<(), Answer> {
         (_, Some(exp)) if exp > now + 600 => {
             refused("'Expiration time' claim ('exp') is too far in the future")
         }
-        (Some(iat), Some(_)) if iat <= now => Ok(()),
+        (Some(iat), Some(_)) if iat <= now => Ok(app),
         _ => refused(
             "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
         ),

@@ -1,6 +1,8 @@
 //! GraphQL requests held to GitHub's published schema: `tests/contract/checks.graphql`.
 use std::collections::{BTreeSet, HashMap};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use graphql_parser::query::{Definition, OperationDefinition, Selection, Value as Literal};
 use graphql_parser::schema::{self, Type, TypeDefinition};
 use serde_json::Value;
@@ -13,8 +15,8 @@ pub(super) struct Alias {
     /// `createCheckRun`.
     pub(super) field: String,
     pub(super) input: Value,
-    /// What is asked of `checkRun`.
-    pub(super) asked: Vec<String>,
+    /// What is asked of its payload: fields, with what is asked of each that is no plain value.
+    pub(super) asked: Vec<(String, Vec<String>)>,
 }
 
 enum Kind {
@@ -41,11 +43,15 @@ impl Schema {
                     let fields = it.fields.into_iter().map(|it| (it.name, it.value_type));
                     (it.name, Kind::Fields(fields.collect()))
                 }
+                TypeDefinition::Interface(it) => {
+                    let fields = it.fields.into_iter().map(|it| (it.name, it.field_type));
+                    (it.name, Kind::Fields(fields.collect()))
+                }
                 TypeDefinition::Object(it) => {
                     let fields = it.fields.into_iter().map(|it| (it.name, it.field_type));
                     (it.name, Kind::Fields(fields.collect()))
                 }
-                other => panic!("{other:?}"),
+                TypeDefinition::Union(it) => panic!("{}: a union", it.name),
             };
             kinds.insert(name, kind);
         }
@@ -99,16 +105,28 @@ impl Schema {
         }
     }
 
-    fn asked(&self, payload: &str, items: &[Selection<'_, String>]) -> Result<Vec<String>, String> {
-        let [Selection::Field(run)] = items else { return Err("checkRun is expected".into()) };
-        let of = self.field(payload, &run.name)?;
+    fn asked(
+        &self,
+        payload: &str,
+        items: &[Selection<'_, String>],
+    ) -> Result<Vec<(String, Vec<String>)>, String> {
         let mut asked = Vec::new();
-        for item in &run.selection_set.items {
+        for item in items {
             let Selection::Field(field) = item else { return Err("a field is expected".into()) };
-            self.field(&of, &field.name)?;
-            asked.push(field.name.clone());
+            let of = self.field(payload, &field.name)?;
+            let mut inner = Vec::new();
+            for item in &field.selection_set.items {
+                let Selection::Field(it) = item else { return Err("a field is expected".into()) };
+                self.field(&of, &it.name)?;
+                inner.push(it.name.clone());
+            }
+            let is_plain = !matches!(self.0.get(&of), Some(Kind::Fields(_)));
+            if is_plain != inner.is_empty() {
+                return Err(format!("{} of {payload}: what is asked of it?", field.name));
+            }
+            asked.push((field.name.clone(), inner));
         }
-        Ok(asked)
+        if asked.is_empty() { Err("nothing is asked of the payload".into()) } else { Ok(asked) }
     }
 
     /// The bare type of a field.
@@ -168,6 +186,8 @@ fn is_scalar(kind: &str, text: &str) -> bool {
     match kind {
         "GitObjectID" => text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()),
         "URI" => text.starts_with("http://") || text.starts_with("https://"),
+        "GitRefname" => text.starts_with("refs/"),
+        "Base64String" => STANDARD.decode(text).is_ok(),
         "DateTime" => text.parse::<jiff::Timestamp>().is_ok(),
         other => panic!("what does a {other} look like?"),
     }

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::APP_ID;
 use super::checks::{Run, Status};
+use super::issues::{Issue, Note};
 use super::limits::{Limits, Spent};
-use super::payload::From;
+use super::pulls::Pull;
 use super::recover::Between;
+use super::second::Second;
+use super::updates::Settings;
 
 /// What can be asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,11 +31,33 @@ pub enum Operation {
     Pulls,
     Branches,
     Permission,
-    /// A GraphQL request as a whole.
+    /// A GraphQL request about check runs as a whole.
     Graphql,
     /// One alias of a GraphQL request; only [`Fault::Status`] can happen to it.
     GraphqlAlias,
     React,
+    RepositoryInstallation,
+    GetRef,
+    CreateRef,
+    UpdateRef,
+    DeleteRef,
+    Compare,
+    GetPull,
+    CreatePull,
+    EditPull,
+    PullFiles,
+    MergePull,
+    RequestReviewers,
+    CreateIssue,
+    EditIssue,
+    AddLabels,
+    CreateComment,
+    /// GraphQL requests with `createCommitOnBranch`.
+    CreateCommit,
+    /// GraphQL requests with `updateRefs`.
+    UpdateRefs,
+    /// GraphQL requests with `enablePullRequestAutoMerge`.
+    EnableAutoMerge,
     Git,
     /// Anything else: 404.
     Unknown,
@@ -50,6 +76,8 @@ pub enum Fault {
     GraphqlLimit,
     /// 200 with GraphQL's refusal of the whole request, for what one of its variables says.
     GraphqlInvalid,
+    /// 200 with GraphQL's refusal of a mutation that this GitHub does not have.
+    GraphqlUnknown,
     /// The answer takes this long.
     Delay(Duration),
     /// The connection ends before anything happens.
@@ -93,6 +121,8 @@ pub(super) struct Repository {
     pub(super) name: String,
     pub(super) is_private: bool,
     pub(super) installation: i64,
+    /// The second App's installation that reaches it.
+    pub(super) second: Option<i64>,
     /// Names it had: requests for those are redirected.
     pub(super) former: Vec<String>,
     pub(super) is_deleted: bool,
@@ -103,6 +133,7 @@ pub(super) struct Repository {
     pub(super) branches: BTreeMap<String, String>,
     /// Commits that are believed without looking.
     pub(super) commits: BTreeSet<String>,
+    pub(super) settings: Settings,
 }
 
 impl Repository {
@@ -110,25 +141,21 @@ impl Repository {
         self.owner.eq_ignore_ascii_case(owner) && self.name.eq_ignore_ascii_case(name)
     }
 
+    /// Whether an installation, of either App, reaches it.
+    pub(super) fn is_reached_by(&self, installation: i64) -> bool {
+        !self.is_deleted && (self.installation == installation || self.second == Some(installation))
+    }
+
     pub(super) fn was(&self, owner: &str, name: &str) -> bool {
         self.owner.eq_ignore_ascii_case(owner) && self.former.iter().any(|it| it == name)
     }
 }
 
-/// A pull request that is open.
-#[derive(Clone, Debug)]
-pub(super) struct OpenPull {
-    pub(super) repository: i64,
-    pub(super) number: i64,
-    pub(super) head: String,
-    pub(super) base: String,
-    pub(super) from: From,
-    pub(super) updated_at: i64,
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct Installation {
     pub(super) id: i64,
+    /// The App that is installed.
+    pub(super) app: u64,
     pub(super) account: String,
     pub(super) is_suspended: bool,
     pub(super) calls_left: u32,
@@ -183,7 +210,15 @@ pub(super) struct State {
     pub(super) between: Between,
     /// Deliveries up to this id are no longer listed.
     pub(super) forgotten: i64,
-    pub(super) pulls: Vec<OpenPull>,
+    pub(super) pulls: Vec<Pull>,
+    pub(super) issues: Vec<Issue>,
+    /// What was written below issues and pull requests.
+    pub(super) notes: Vec<Note>,
+    /// Deliveries that are due, in order.
+    pub(super) due: Vec<(&'static str, Value)>,
+    /// What the App was granted besides what it always has.
+    pub(super) grants: BTreeMap<String, String>,
+    pub(super) second: Option<Second>,
     /// Public keys of the App; empty for the one that it was made with.
     pub(super) keys: Vec<&'static str>,
 }
@@ -193,6 +228,23 @@ impl State {
         self.last_id += 1;
         // As large as GitHub's own are by now: they do not fit into 32 bits.
         self.last_id + 80_000_000_000
+    }
+
+    /// The keys that each App signs with.
+    pub(super) fn keys_of_apps(&self) -> Vec<(u64, Vec<&'static str>)> {
+        let main = if self.keys.is_empty() { vec![super::PUBLIC_KEY] } else { self.keys.clone() };
+        let mut all = vec![(APP_ID, main)];
+        if self.second.is_some() {
+            all.push((super::SECOND_APP_ID, vec![super::OTHER_PUBLIC_KEY]));
+        }
+        all
+    }
+
+    /// The next number of an issue or a pull request.
+    pub(super) fn next_number(&self, repository: i64) -> i64 {
+        let pulls = self.pulls.iter().filter(|it| it.repository == repository).map(|it| it.number);
+        let issues = self.issues.iter().filter(|it| it.repository == repository);
+        pulls.chain(issues.map(|it| it.number)).max().unwrap_or(0) + 1
     }
 
     pub(super) fn take_fault(&mut self, operation: Operation) -> Option<Fault> {
