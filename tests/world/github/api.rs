@@ -236,8 +236,14 @@ async fn as_installation(
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
         };
-        let creates =
-            u64::from(matches!(route.operation, Operation::CreateCheck | Operation::SetStatus));
+        let creates = u64::from(matches!(
+            route.operation,
+            Operation::CreateCheck
+                | Operation::SetStatus
+                | Operation::CreatePull
+                | Operation::CreateIssue
+                | Operation::CreateComment
+        ));
         let of = state.tokens[token].installation;
         if let Some(refusal) =
             limits::refusal(&mut state, of, route.operation, creates, world.now())
