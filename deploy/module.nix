@@ -30,15 +30,20 @@ let
     name = "webhook-${toString index}";
     inherit file;
   }) cfg.webhookSecretFiles;
+  hasUpdater = cfg.updaterPrivateKeyFile != null;
   credentials = [
     "github-app.pem:${cfg.privateKeyFile}"
   ]
+  ++ lib.optional hasUpdater "updater-app.pem:${cfg.updaterPrivateKeyFile}"
   ++ map (secret: "${secret.name}:${secret.file}") secrets;
 
   fromOptions = {
     github = {
       private_key_file = credential "github-app.pem";
       webhook_secret_files = map (secret: credential secret.name) secrets;
+    }
+    // lib.optionalAttrs hasUpdater {
+      updater_private_key_file = credential "updater-app.pem";
     };
     nix.program = lib.mkDefault "${cfg.nixPackage}/bin/nix";
   };
@@ -58,6 +63,9 @@ let
       -E PATH=${lib.makeBinPath programs} \
       ${pkgs.runtimeShell} -c '
         export FLEETCHECK__GITHUB__PRIVATE_KEY_FILE="$CREDENTIALS_DIRECTORY/github-app.pem"
+        ${lib.optionalString hasUpdater ''
+          export FLEETCHECK__GITHUB__UPDATER_PRIVATE_KEY_FILE="$CREDENTIALS_DIRECTORY/updater-app.pem"
+        ''}
         export FLEETCHECK__GITHUB__WEBHOOK_SECRET_FILES="${
           lib.concatMapStringsSep "," (it: "$CREDENTIALS_DIRECTORY/${it.name}") secrets
         }"
@@ -92,6 +100,13 @@ in
       type = lib.types.strMatching "/.*";
       example = "/var/keys/github-app.pem";
       description = "The App's private key. It may be readable for root alone.";
+    };
+
+    updaterPrivateKeyFile = lib.mkOption {
+      type = lib.types.nullOr (lib.types.strMatching "/.*");
+      default = null;
+      example = "/var/keys/updater-app.pem";
+      description = "The private key of the App of updates, where `settings.github.updater_app_id` names one.";
     };
 
     webhookSecretFiles = lib.mkOption {

@@ -133,6 +133,7 @@ impl Hour {
             check_name: "fleet".to_owned(),
             checks_limit: 60,
             recover_interval: std::time::Duration::from_mins(5),
+            updater: None,
         };
         let github = Arc::new(Github::new(&github, Arc::new(told.clone())).unwrap());
         let shared = Arc::new(Shared {

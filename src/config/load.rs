@@ -9,7 +9,7 @@ use crate::config::reader::Reader;
 use crate::config::source::{Environment, Sources};
 use crate::config::stores;
 use crate::config::{
-    CheckConfig, Config, Github, Http, Nix, Sealed, Store, logs, machine, secret, value,
+    CheckConfig, Config, Github, Http, Nix, Sealed, Store, logs, machine, secret, updater, value,
 };
 
 const HOUR: u64 = 60 * 60;
@@ -154,6 +154,7 @@ fn read_github(reader: &mut Reader<'_>) -> Option<(Github, SecretFiles)> {
     let checks_limit = section.or("checks_limit", 60, value::checks);
     let recover_interval =
         section.or("recover_interval", Duration::from_secs(HOUR / 12), value::interval);
+    let updater = updater::read(&mut section);
     section.finish();
     let (private_key_files, private_keys) = keys?.into_iter().unzip();
     let (webhook_secret_files, webhook_secrets) = secrets?.into_iter().unzip();
@@ -167,6 +168,7 @@ fn read_github(reader: &mut Reader<'_>) -> Option<(Github, SecretFiles)> {
         check_name: check_name?,
         checks_limit: checks_limit?,
         recover_interval: recover_interval?,
+        updater: updater?,
     };
     let files =
         SecretFiles { private_keys: private_key_files, webhook_secrets: webhook_secret_files };

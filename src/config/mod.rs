@@ -14,6 +14,7 @@ mod render;
 mod secret;
 mod source;
 mod stores;
+mod updater;
 mod value;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub use logs::{Bucket, BucketKeys, Logs};
 pub use machines::MachinesFile;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use source::{DEFAULT_FILE, Environment, FILE_VARIABLE};
+pub use updater::UpdaterApp;
 
 /// A secret: it never shows in a log, an error or a settings dump.
 #[derive(Clone, PartialEq, Eq)]
@@ -96,6 +98,8 @@ pub struct Github {
     pub checks_limit: usize,
     /// Between two looks for deliveries that did not reach us.
     pub recover_interval: Duration,
+    /// The App that writes updates, if not this one.
+    pub updater: Option<UpdaterApp>,
 }
 
 /// `[store]`.

@@ -23,6 +23,9 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "check_name",
             "checks_limit",
             "recover_interval",
+            "updater_app_id",
+            "updater_private_key_file",
+            "updater_private_key_files",
         ],
     ),
     ("store", &["url", "directory"]),
@@ -245,6 +248,19 @@ impl Section<'_, '_> {
             found: "nothing".to_owned(),
             wanted: "a value: this setting has no default".to_owned(),
             remedy,
+        });
+        None
+    }
+
+    /// A setting that must be given because another one, `beside` it, is; always `None`.
+    pub(super) fn lacks<T>(&mut self, (key, example): (&str, &str), beside: &str) -> Option<T> {
+        let path = self.path_of(key);
+        self.reader.mistakes.push(Mistake {
+            place: self.reader.sources.missing(&path),
+            key: spell(&path),
+            found: "nothing".to_owned(),
+            wanted: format!("a value beside `{}`", spell(&self.path_of(beside))),
+            remedy: format!("add `{key} = {example}`, or take `{beside}` away"),
         });
         None
     }

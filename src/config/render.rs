@@ -1,6 +1,6 @@
 //! The effective settings as TOML, secrets sealed, with a remark on where each came from.
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::load::Loaded;
@@ -20,12 +20,7 @@ impl Loaded {
         }
         page.section("github");
         page.line("app_id", &github.app_id.to_string());
-        match self.private_key_files.as_slice() {
-            [one] if !self.origins.contains_key("github.private_key_files") => {
-                page.line("private_key_file", &quote_path(one));
-            }
-            files => page.line("private_key_files", &list(files, |it| quote_path(it))),
-        }
+        page.keys("private_key_file", &self.private_key_files);
         page.line("webhook_secret_files", &list(&self.webhook_secret_files, |it| quote_path(it)));
         page.line("api_url", &quote(&github.api_url));
         page.line("git_url", &quote(&github.git_url));
@@ -33,6 +28,10 @@ impl Loaded {
         page.line("check_name", &quote(&github.check_name));
         page.line("checks_limit", &github.checks_limit.to_string());
         page.line("recover_interval", &quote(&time(github.recover_interval)));
+        if let Some(app) = &github.updater {
+            page.line("updater_app_id", &app.app_id.to_string());
+            page.keys("updater_private_key_file", &app.files);
+        }
         page.section("store");
         page.line("url", &quote(&seal_password(&self.config.store.url)));
         page.line("directory", &quote_path(&self.config.store.directory));
@@ -62,6 +61,16 @@ impl Page<'_> {
     fn line(&mut self, key: &str, value: &str) {
         let origin = self.origin(&format!("{}.{key}", self.section));
         self.push(format_args!("{key} = {value}  # {origin}\n"));
+    }
+
+    /// A file under this key, or several under its plural.
+    fn keys(&mut self, key: &str, files: &[PathBuf]) {
+        let several = format!("{key}s");
+        let is_list = self.loaded.origins.contains_key(&format!("{}.{several}", self.section));
+        match files {
+            [one] if !is_list => self.line(key, &quote_path(one)),
+            files => self.line(&several, &list(files, |it| quote_path(it))),
+        }
     }
 
     /// There is nothing to show where there is no bucket.

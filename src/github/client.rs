@@ -119,6 +119,26 @@ impl Github {
     /// When the key is not an RSA key in PEM, the address is not one, or this machine has no CA
     /// certificates.
     pub fn new(config: &config::Github, clock: Clock) -> Result<Self, GithubError> {
+        Self::signing((config.app_id, &config.private_keys), config, clock)
+    }
+
+    /// A client for the App of updates.
+    ///
+    /// # Errors
+    /// As [`Github::new`].
+    pub fn for_updates(
+        app: &config::UpdaterApp,
+        config: &config::Github,
+        clock: Clock,
+    ) -> Result<Self, GithubError> {
+        Self::signing((app.app_id, &app.private_keys), config, clock)
+    }
+
+    fn signing(
+        (app_id, private_keys): (u64, &[Sealed]),
+        config: &config::Github,
+        clock: Clock,
+    ) -> Result<Self, GithubError> {
         let setup = |error: octocrab::Error| {
             let GithubError::Weather { what, .. } = error::transport("github.api_url", &error)
             else {
@@ -142,8 +162,8 @@ impl Github {
             transport,
             graphql_url: graphql::url(config.api_url.trim_end_matches('/')),
             api_url: config.api_url.trim_end_matches('/').to_owned(),
-            app_id: config.app_id,
-            identity: Identity::new(config.app_id, &config.private_keys)?,
+            app_id,
+            identity: Identity::new(app_id, private_keys)?,
             tokens: Tokens::default(),
             limits: Limits::default(),
             clock,

@@ -16,9 +16,10 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::config;
 use crate::domain::id::{InstallationId, RepositoryId};
 use crate::domain::incoming::Repository;
-use crate::github::client::{Answer, Call, Github, GithubError, Purpose, get};
+use crate::github::client::{Answer, Call, Clock, Github, GithubError, Purpose, get};
 use crate::github::graphql::Mutation;
 
 pub use crate::github::updater::branches::{BranchMoved, NewCommit};
@@ -50,6 +51,23 @@ impl fmt::Debug for Updater {
 }
 
 impl Updater {
+    /// As the settings say: with an App of its own where they name one, or else with `own`.
+    ///
+    /// # Errors
+    /// When the App of its own cannot have a client: its key is none, or the address.
+    pub fn from_config(
+        config: &config::Github,
+        own: Arc<Github>,
+        clock: Clock,
+    ) -> Result<Self, GithubError> {
+        match &config.updater {
+            None => Ok(Self::own(own)),
+            Some(app) => {
+                Github::for_updates(app, config, clock).map(|it| Self::apart(Arc::new(it)))
+            }
+        }
+    }
+
     /// With the permissions of the App that reports.
     #[must_use]
     pub fn own(github: Arc<Github>) -> Self {

@@ -44,6 +44,7 @@ fn settings(fake: &FakeGitHub) -> config::Github {
         check_name: "fleet".to_owned(),
         checks_limit: 60,
         recover_interval: Duration::from_mins(5),
+        updater: None,
     }
 }
 

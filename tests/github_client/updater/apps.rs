@@ -35,10 +35,14 @@ async fn a_token_for_updates_is_of_one_repository_and_of_no_other_purpose() {
 /// An App for updates alone, beside the one that reports.
 fn apart(fake: &FakeGitHub) -> Updater {
     let mut settings = settings(fake);
-    settings.app_id = SECOND_APP_ID;
-    settings.private_keys = vec![Sealed::new(OTHER_PRIVATE_KEY.to_owned())];
     let clock: Clock = Arc::new(|| Timestamp(jiff::Timestamp::now().as_millisecond()));
-    Updater::apart(Arc::new(Github::new(&settings, clock).unwrap()))
+    let own = Arc::new(Github::new(&settings, clock.clone()).unwrap());
+    settings.updater = Some(config::UpdaterApp {
+        app_id: SECOND_APP_ID,
+        private_keys: vec![Sealed::new(OTHER_PRIVATE_KEY.to_owned())],
+        files: vec![],
+    });
+    Updater::from_config(&settings, own, clock).unwrap()
 }
 
 #[tokio::test]
