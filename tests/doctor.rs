@@ -13,7 +13,9 @@ use std::time::Duration;
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use world::github::{FakeGitHub, Fault, OTHER_PRIVATE_KEY, OTHER_PUBLIC_KEY, Operation, Options};
+use world::github::{
+    FakeGitHub, Fault, OTHER_PRIVATE_KEY, OTHER_PUBLIC_KEY, Operation, Options, SECOND_APP_ID,
+};
 use world::nix::TestNix;
 use world::s3::{S3, SECRET};
 
@@ -243,6 +245,23 @@ async fn of_several_keys_doctor_says_which_github_accepts() {
     // With none of them nothing works.
     std::fs::write(house.folder.path().join("new.pem"), house.github.private_key_pem()).unwrap();
     house.doctor().await.mends_only("github", &["401", "check `github.app_id`, the key"]);
+}
+
+#[tokio::test]
+async fn updates_are_optional_until_an_app_is_named_for_them() {
+    let house = House::new().await;
+    let well =
+        |it: Told, says| assert!(it.status == Some(0) && it.said.contains(says), "{}", it.said);
+    well(house.doctor().await, "acme: no update pull requests: the App lacks contents: write");
+    let key = house.folder.path().join("updater.pem");
+    std::fs::write(&key, OTHER_PRIVATE_KEY).unwrap();
+    let house = house.set("github.updater_app_id", json!(SECOND_APP_ID));
+    let house = house.set("github.updater_private_key_file", json!(key));
+    house.doctor().await.mends_only("updates", &["check `github.updater_app_id`"]);
+    house.github.install_second_app(&house.github.create_repository("acme", "other", true));
+    well(house.doctor().await, "acme: update pull requests can be written");
+    house.github.withhold_from_second("issues");
+    house.doctor().await.mends("updates", &["lacks issues: write"]);
 }
 
 #[tokio::test]

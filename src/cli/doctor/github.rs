@@ -1,21 +1,20 @@
 //! Whether GitHub knows the App, and whether it may and hears what the code needs.
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::doctor::Finding;
 use crate::config;
 use crate::domain::Timestamp;
-use crate::github::client::{AppFacts, Github, GithubError, InstallationFacts};
-use crate::github::{EVENTS, PERMISSIONS};
+use crate::github::client::{AppFacts, Clock, Github, GithubError, InstallationFacts};
+use crate::github::{EVENTS, PERMISSIONS, UPDATE_PERMISSIONS};
 
 /// Beyond this GitHub begins to refuse what we sign.
 const CLOCK_LIMIT_MS: u64 = 30_000;
 
 /// Asks GitHub about the App and where it is installed.
 pub(super) async fn look(settings: &config::Github, keys: &[PathBuf]) -> Vec<Finding> {
-    let clock = Arc::new(|| Timestamp(jiff::Timestamp::now().as_millisecond()));
-    let github = match Github::new(settings, clock) {
+    let github = match Github::new(settings, clock()) {
         Ok(github) => github,
         Err(error) => return vec![Finding::Mend(error.to_string())],
     };
@@ -30,23 +29,34 @@ pub(super) async fn look(settings: &config::Github, keys: &[PathBuf]) -> Vec<Fin
     };
     let mut findings = judge_app(&app);
     if keys.len() > 1 {
-        findings.extend(keys.iter().zip(github.try_keys().await).map(judge_key));
+        let judge =
+            |(file, answer): (&PathBuf, _)| judge_key("github.private_key_files", file, answer);
+        findings.extend(keys.iter().zip(github.try_keys().await).map(judge));
     }
     match github.installations().await {
-        Ok(found) => findings.extend(judge_installations(&found, &settings.owners, &app.slug)),
+        Ok(found) => {
+            findings.extend(judge_installations(&found, &settings.owners, &app.slug));
+            if settings.updater.is_none() {
+                findings.extend(judge_updates(&found, &settings.owners));
+            }
+        }
         Err(error) => findings.push(Finding::Mend(format!("installations: {error}"))),
     }
     findings
 }
 
-/// A key that is being replaced is no mistake, but it should not stay.
-fn judge_key((file, answer): (&PathBuf, Result<(), GithubError>)) -> Finding {
+pub(super) fn clock() -> Clock {
+    Arc::new(|| Timestamp(jiff::Timestamp::now().as_millisecond()))
+}
+
+/// A key that is being replaced is no mistake, but it should not stay in its list.
+pub(super) fn judge_key(list: &str, file: &Path, answer: Result<(), GithubError>) -> Finding {
     let file = file.display();
     match answer {
         Ok(()) => Finding::Good(format!("{file}: GitHub accepts this key")),
         Err(GithubError::Unauthenticated { .. }) => Finding::Note(format!(
-            "{file}: GitHub does not accept this key; take it out of `github.private_key_files`, \
-             or add it on the App's page"
+            "{file}: GitHub does not accept this key; take it out of `{list}`, or add it on the \
+             App's page"
         )),
         Err(error) => Finding::Mend(format!("{file}: {error}")),
     }
@@ -109,9 +119,30 @@ fn judge_installations(found: &[InstallationFacts], owners: &[String], slug: &st
         .collect()
 }
 
+/// Updates are nobody's duty: a house that wants none is well without.
+pub(super) fn judge_updates(found: &[InstallationFacts], owners: &[String]) -> Vec<Finding> {
+    let judge = |owner: &String| {
+        let it = found.iter().find(|it| it.account.eq_ignore_ascii_case(owner))?;
+        Some(match lacks(UPDATE_PERMISSIONS, &it.permissions).as_slice() {
+            [] => Finding::Good(format!("{owner}: update pull requests can be written")),
+            missing => Finding::Note(format!(
+                "{owner}: no update pull requests: the App lacks {}; give it these or a second App \
+                 (deploy/app-manifest-updater.json), if you want them",
+                missing.join(", ")
+            )),
+        })
+    };
+    owners.iter().filter_map(judge).collect()
+}
+
 /// `checks: write`, for each that is not given or only for reading.
 fn missing_permissions(given: &BTreeMap<String, String>) -> Vec<String> {
-    let needed: BTreeMap<&str, &str> = PERMISSIONS.into_iter().flatten().copied().collect();
+    lacks(&PERMISSIONS.concat(), given)
+}
+
+/// The same of any permissions.
+pub(super) fn lacks(needed: &[(&str, &str)], given: &BTreeMap<String, String>) -> Vec<String> {
+    let needed: BTreeMap<&str, &str> = needed.iter().copied().collect();
     needed
         .into_iter()
         .filter(|(name, level)| match given.get(*name).map(String::as_str) {

@@ -4,6 +4,7 @@ mod github;
 mod logs;
 mod machine;
 mod nix;
+mod updates;
 
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub(super) async fn run(path: Option<&Path>, env: &Environment) -> u8 {
             doctor.settings(&loaded);
             let Config { http, github, store, logs, nix, builders, machines: _ } = &loaded.config;
             doctor.look("github", github::look(github, &loaded.private_key_files)).await;
+            if let Some(app) = &github.updater {
+                doctor.look("updates", updates::look(app, github)).await;
+            }
             doctor.look("nix", nix::look(nix)).await;
             doctor.look("nix-daemon", nix::look_at_daemon(nix)).await;
             doctor.look("builders", nix::look_at_builders(nix, builders)).await;
@@ -82,6 +86,10 @@ impl Doctor {
         self.say("settings", &Finding::Good(format!("{given} given, the others are defaults")));
         for file in &loaded.private_key_files {
             self.say("key", &Finding::Good(format!("{} signs", file.display())));
+        }
+        for file in loaded.config.github.updater.iter().flat_map(|it| &it.files) {
+            let said = format!("{} signs for the App of updates", file.display());
+            self.say("key", &Finding::Good(said));
         }
     }
 
