@@ -169,8 +169,12 @@ async fn an_issue_is_opened_edited_closed_and_opened_again() {
     let fleet = fleet().await;
     let Fleet { fake, updater, repository, repo, .. } = &fleet;
     let number = updater.open_issue(repository, "Updates held back", "nixpkgs").await.unwrap();
+    let find = async |title: &str| updater.find_issue(repository, title).await.unwrap();
+    assert_eq!(find("Updates held back").await, Some(number));
+    assert_eq!(find("Updates held").await, None);
     updater.edit_issue(repository, number, "none", IssueStanding::Closed).await.unwrap();
     assert!(!fake.issues(repo)[0].is_open);
+    assert_eq!(find("Updates held back").await, None);
     updater.edit_issue(repository, number, "again", IssueStanding::Open).await.unwrap();
     updater.comment(repository, number, "more").await.unwrap();
     let shown = fake.issues(repo).remove(0);
@@ -179,6 +183,23 @@ async fn an_issue_is_opened_edited_closed_and_opened_again() {
     fake.set_settings(repo, |it| it.has_issues = false);
     let none = updater.open_issue(repository, "t", "b").await;
     assert!(matches!(none, Err(GithubError::Gone(_))), "{none:?}");
+}
+
+#[tokio::test]
+async fn the_tracking_issue_is_neither_a_pull_request_nor_another_apps_issue() {
+    let fleet = fleet().await;
+    let Fleet { fake, updater, repository, .. } = &fleet;
+    fake.install_second_app(&fleet.repo);
+    let theirs = apps::apart(fake);
+    let number = theirs.open_issue(repository, "Update flake.lock", "b").await.unwrap();
+    fleet.pull().await;
+    let found = updater.find_issue(repository, "Update flake.lock").await.unwrap();
+    assert_eq!(found, None);
+    fake.fail_next(Operation::CreateIssue, Fault::AnswerLost, 1);
+    let lost = updater.open_issue(repository, "Update flake.lock", "b").await;
+    assert!(matches!(lost, Err(GithubError::Weather { .. })), "{lost:?}");
+    let found = updater.find_issue(repository, "Update flake.lock").await.unwrap();
+    assert!(found > Some(number), "{found:?}");
 }
 
 #[tokio::test]

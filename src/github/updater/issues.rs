@@ -1,11 +1,12 @@
 //! Issues, and what pull requests have in common with them: labels and comments.
 use http::Method;
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
 use crate::domain::incoming::Repository;
 use crate::github::checks::{cut, first_characters};
-use crate::github::client::GithubError;
+use crate::github::client::{GithubError, PER_PAGE};
 use crate::github::updater::{Updater, call};
 
 /// Characters of a title; GitHub takes 256.
@@ -40,6 +41,42 @@ impl Updater {
         let asked = call(repo, names, (Method::POST, "/issues"), Some(document));
         let Wire { number } = self.send(repo, asked).await?.read()?;
         Ok(number)
+    }
+
+    /// The newest open issue of ours with this title: an answer of [`Updater::open_issue`] may have
+    /// been lost. Of the 100 newest that are open.
+    ///
+    /// # Errors
+    /// On any failure to ask.
+    pub async fn find_issue(
+        &self,
+        repo: &Repository,
+        title: &str,
+    ) -> Result<Option<i64>, GithubError> {
+        #[derive(Deserialize)]
+        struct Wire {
+            number: i64,
+            title: String,
+            /// Pull requests are issues too.
+            pull_request: Option<IgnoredAny>,
+            performed_via_github_app: Option<App>,
+        }
+        #[derive(Deserialize)]
+        struct App {
+            id: u64,
+        }
+        let path = format!("/issues?state=open&sort=created&direction=desc&per_page={PER_PAGE}");
+        let names = ("list_issues", "look for the issue");
+        let asked = call(repo, names, (Method::GET, &path), None);
+        let found: Vec<Value> = self.send(repo, asked).await?.read()?;
+        // One that is not of the documented form is left alone.
+        let mut found = found.into_iter().filter_map(|it| serde_json::from_value::<Wire>(it).ok());
+        let title = first_characters(title, LONGEST_TITLE);
+        let ours = found.find(|it| {
+            let by = it.performed_via_github_app.as_ref().map(|app| app.id);
+            it.title == title && it.pull_request.is_none() && by == Some(self.github.app_id)
+        });
+        Ok(ours.map(|it| it.number))
     }
 
     /// Makes an issue say this, open or closed.

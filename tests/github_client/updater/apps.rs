@@ -33,7 +33,7 @@ async fn a_token_for_updates_is_of_one_repository_and_of_no_other_purpose() {
 }
 
 /// An App for updates alone, beside the one that reports.
-fn apart(fake: &FakeGitHub) -> Updater {
+pub(super) fn apart(fake: &FakeGitHub) -> Updater {
     let mut settings = settings(fake);
     let clock: Clock = Arc::new(|| Timestamp(jiff::Timestamp::now().as_millisecond()));
     let own = Arc::new(Github::new(&settings, clock.clone()).unwrap());

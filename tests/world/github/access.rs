@@ -48,6 +48,7 @@ pub(super) fn admit(
         Operation::CreatePull | Operation::EditPull | Operation::RequestReviewers => {
             ("pull_requests", "write")
         }
+        Operation::ListIssues => ("issues", "read"),
         Operation::Branches | Operation::GetRef | Operation::Compare => ("contents", "read"),
         Operation::CreateRef
         | Operation::UpdateRef

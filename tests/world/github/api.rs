@@ -182,6 +182,7 @@ async fn act(
         | Operation::PullFiles
         | Operation::MergePull
         | Operation::RequestReviewers
+        | Operation::ListIssues
         | Operation::CreateIssue
         | Operation::EditIssue
         | Operation::AddLabels

@@ -3,8 +3,9 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::payload;
-use super::pulls::change;
-use super::second::bot;
+use super::pulls::{Standing, change};
+use super::recover::page;
+use super::second::{app_called, bot};
 use super::state::State;
 use super::{FakeGitHub, RepoHandle, World};
 
@@ -15,6 +16,8 @@ pub(super) struct Issue {
     pub(super) title: String,
     pub(super) body: String,
     pub(super) is_open: bool,
+    /// The bot that opened it.
+    pub(super) by: String,
     pub(super) labels: Vec<String>,
 }
 
@@ -44,6 +47,8 @@ impl Issue {
             "number": self.number,
             "title": self.title,
             "body": self.body,
+            "user": bot(&self.by),
+            "performed_via_github_app": { "id": app_called(&self.by) },
             "state": if self.is_open { "open" } else { "closed" },
             "labels": self.labels.iter().map(|it| json!({ "name": it })).collect::<Value>(),
         })
@@ -61,15 +66,39 @@ impl State {
     }
 }
 
+/// `GET /issues`, the newest first: pull requests are issues too.
+pub(super) fn list(state: &State, repository: i64, query: &[(String, String)]) -> Answer {
+    let wants = query.iter().find(|(key, _)| key == "state").map(|(_, it)| it.as_str());
+    let is_wanted = |is_open: bool| match wants.unwrap_or("open") {
+        "all" => true,
+        wanted => (wanted == "open") == is_open,
+    };
+    let issues = state.issues.iter().filter(|it| it.repository == repository);
+    let issues = issues.filter(|it| is_wanted(it.is_open)).map(Issue::document);
+    let pulls = state.pulls.iter().filter(|it| it.repository == repository);
+    let pulls = pulls.filter(|it| is_wanted(it.standing == Standing::Open)).map(|it| {
+        json!({
+            "number": it.number,
+            "title": it.title,
+            "pull_request": { "url": "https://github.invalid/pulls" },
+            "performed_via_github_app": it.by.as_deref().map(|by| json!({ "id": app_called(by) })),
+        })
+    });
+    let mut all: Vec<Value> = issues.chain(pulls).collect();
+    all.sort_by_key(|it| std::cmp::Reverse(it["number"].as_i64()));
+    Answer::new(200, Value::Array(page(all, query)))
+}
+
 /// `POST /issues`.
-pub(super) fn create(state: &mut State, repository: i64, body: &Value) -> Answer {
+pub(super) fn create(state: &mut State, (repository, by): (i64, &str), body: &Value) -> Answer {
     if !state.repository(repository).settings.has_issues {
         return Answer::refused(410, "Issues are disabled for this repo");
     }
     let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
     let number = state.next_number(repository);
     let (title, body) = (text("title"), text("body"));
-    let issue = Issue { repository, number, title, body, is_open: true, labels: vec![] };
+    let (by, labels) = (by.to_owned(), vec![]);
+    let issue = Issue { repository, number, title, body, is_open: true, by, labels };
     let document = issue.document();
     state.issues.push(issue);
     Answer::new(201, document)

@@ -161,6 +161,7 @@ fn updates(method: &Method, rest: &[&str]) -> (Op, &'static str, String) {
             "/repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers",
             *number,
         ),
+        ("GET", ["issues"]) => (Op::ListIssues, "/repos/{owner}/{repo}/issues", ""),
         ("POST", ["issues"]) => (Op::CreateIssue, "/repos/{owner}/{repo}/issues", ""),
         ("PATCH", ["issues", number]) => {
             (Op::EditIssue, "/repos/{owner}/{repo}/issues/{issue_number}", *number)

@@ -39,6 +39,12 @@ impl State {
     }
 }
 
+/// The App that writes under this name.
+pub(super) fn app_called(bot: &str) -> u64 {
+    let is_it = |app: &u64| bot.strip_suffix("[bot]") == Some(slug(*app));
+    [APP_ID, SECOND_APP_ID].into_iter().find(is_it).unwrap()
+}
+
 fn slug(app: u64) -> &'static str {
     if app == SECOND_APP_ID { "fleetcheck-updater" } else { "fleetcheck" }
 }

@@ -48,6 +48,7 @@ pub enum Operation {
     PullFiles,
     MergePull,
     RequestReviewers,
+    ListIssues,
     CreateIssue,
     EditIssue,
     AddLabels,
