@@ -23,7 +23,7 @@
 //!     checks cost; [`budget`]: what GitHub lets an installation spend, and on what first.
 //! 12. [`page`]: what a check run says; [`text`], which makes hostile text safe to show; and
 //!     [`link`], where our own pages are; [`button`]: what can be pressed on it.
-//! 13. [`update`]: which inputs of a lock may move.
+//! 13. [`update`]: when inputs of a lock move, and which of them may.
 pub mod base;
 pub mod budget;
 pub mod build;

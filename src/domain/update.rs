@@ -1,2 +1,3 @@
-//! Updates of a lock: which inputs may move.
+//! Updates of a lock: when ([`schedule`]), and which inputs may move ([`search`]).
+pub mod schedule;
 pub mod search;
