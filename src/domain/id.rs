@@ -1,4 +1,5 @@
 //! Names of things. A value of these types is already known to be well formed.
+mod branch;
 mod store_path;
 
 use std::fmt;

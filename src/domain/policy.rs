@@ -4,13 +4,12 @@
 //! `required` must not turn a gate into one that always passes.
 mod pattern;
 mod read;
-
-use std::time::Duration;
+mod update;
 
 use crate::domain::base::ExistingFailures;
 use crate::domain::build::Required;
 use crate::domain::id::{AttrPath, Branch};
-use crate::domain::lock::moved::InputPath;
+pub use crate::domain::policy::update::{Group, HoldBack, MergeBy, NamedGroup, Open, UpdatePolicy};
 
 /// What a repository wants built and required; the default where it has no policy file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,30 +66,6 @@ pub struct TrustPolicy {
     pub approvals: Approvals,
     /// Whether commands in comments are acted on.
     pub comments: bool,
-}
-
-/// `[update]`: what `fleetcheck update` moves, and when a lock file that does not move is told of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpdatePolicy {
-    /// Globs over inputs by their way from the root, `nixpkgs` or `disko/nixpkgs`. `*` stops at a
-    /// slash, `**` does not: `*` is every input of the flake's own.
-    pub inputs: Vec<String>,
-    pub exclude: Vec<String>,
-    pub hold_back: HoldBack,
-    /// How long the lock file may stay as it is before that is told; `None` for ever.
-    ///
-    /// Read from the default branch only, whose lock file it is about.
-    pub stale_after: Option<Duration>,
-}
-
-/// What stays where it is when a required host breaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HoldBack {
-    /// What breaks it.
-    #[default]
-    Guilty,
-    /// `hold_back = false`: everything.
-    All,
 }
 
 /// How long a person's approval of a fork's pull request holds.
@@ -167,17 +142,6 @@ impl Default for TrustPolicy {
     }
 }
 
-impl Default for UpdatePolicy {
-    fn default() -> Self {
-        Self {
-            inputs: vec!["*".to_owned()],
-            exclude: vec![],
-            hold_back: HoldBack::default(),
-            stale_after: Some(Duration::from_hours(14 * 24)),
-        }
-    }
-}
-
 impl Policy {
     /// Where a policy may stand, the first that exists counts.
     pub const FILES: [&'static str; 2] = ["fleetcheck.toml", ".github/fleetcheck.toml"];
@@ -234,27 +198,6 @@ impl GatePolicy {
             (Some(_), None) => true,
         };
         if required { Required::Required } else { Required::Optional }
-    }
-}
-
-impl UpdatePolicy {
-    /// Whether an input is to be moved.
-    #[must_use]
-    pub fn chooses(&self, input: &InputPath) -> bool {
-        let name = input.to_string();
-        let any = |globs: &[String]| globs.iter().any(|it| pattern::glob_matches_path(it, &name));
-        any(&self.inputs) && !any(&self.exclude)
-    }
-
-    /// The same with other inputs, as a person typed them.
-    ///
-    /// # Errors
-    /// The first that is no glob, and why.
-    pub fn with_inputs(self, inputs: Vec<String>) -> Result<Self, (String, String)> {
-        for glob in &inputs {
-            pattern::check_glob(glob).map_err(|reason| (glob.clone(), reason))?;
-        }
-        Ok(Self { inputs, ..self })
     }
 }
 

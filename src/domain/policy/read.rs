@@ -1,5 +1,5 @@
 //! From TOML with places to a [`Policy`], and mistakes in words for their author.
-use std::time::Duration;
+mod update;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -8,8 +8,8 @@ use crate::domain::base::ExistingFailures;
 use crate::domain::id::AttrPath;
 use crate::domain::policy::pattern::{check_glob, split};
 use crate::domain::policy::{
-    Approvals, AttrPattern, BuildPolicy, Forks, GatePolicy, HoldBack, Policy, PolicyError,
-    PullRequests, TrustPolicy, UpdatePolicy,
+    Approvals, AttrPattern, BuildPolicy, Forks, GatePolicy, Policy, PolicyError, PullRequests,
+    TrustPolicy,
 };
 
 type Key<'i> = Spanned<DeString<'i>>;
@@ -187,39 +187,6 @@ impl Reader<'_> {
             }
         }
         Ok(trust)
-    }
-
-    fn update(&self, table: &DeTable<'_>) -> Result<UpdatePolicy, PolicyError> {
-        let mut update = UpdatePolicy::default();
-        for (key, value) in in_order(table) {
-            match key.get_ref().as_ref() {
-                "inputs" => update.inputs = self.globs("update.inputs", key, value)?,
-                "exclude" => update.exclude = self.globs("update.exclude", key, value)?,
-                "hold_back" => {
-                    let guilty = self.switch("update.hold_back", key, value)?;
-                    update.hold_back = if guilty { HoldBack::Guilty } else { HoldBack::All };
-                }
-                "stale_after" => update.stale_after = self.patience(key, value)?,
-                _ => {
-                    let known = ["inputs", "exclude", "hold_back", "stale_after"];
-                    return Err(self.unknown(key, "update", &known));
-                }
-            }
-        }
-        Ok(update)
-    }
-
-    /// A time in days, or `never`.
-    fn patience(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Option<Duration>, PolicyError> {
-        const NAME: &str = "update.stale_after";
-        let text = self.string(NAME, key, value)?;
-        if text == "never" {
-            return Ok(None);
-        }
-        let time =
-            humantime::parse_duration(text).ok().filter(|it| *it >= Duration::from_hours(24));
-        let wanted = "must be a time of a day or more, like \"14d\", or \"never\"";
-        time.map(Some).ok_or_else(|| self.value_wrong(NAME, text, value, wanted))
     }
 
     fn forks(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Forks, PolicyError> {

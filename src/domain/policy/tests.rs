@@ -1,3 +1,5 @@
+mod update;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +15,7 @@ fn attr(text: &str) -> AttrPath {
 #[test]
 fn an_empty_file_wants_the_defaults() {
     assert_eq!(parse("").unwrap(), Policy::default());
-    assert_eq!(parse("[build]\n[gate]\n[trust]\n").unwrap(), Policy::default());
+    assert_eq!(parse("[build]\n[gate]\n[trust]\n[update]\n").unwrap(), Policy::default());
 }
 
 #[test]
@@ -33,11 +35,6 @@ fn every_key_is_read() {
         forks = "never"
         sticky = true
         comments = true
-        [update]
-        inputs = ["nixpkgs*", "disko/*"]
-        exclude = ["nixpkgs-old"]
-        hold_back = false
-        stale_after = "30d"
         "#,
     )
     .unwrap();
@@ -46,32 +43,12 @@ fn every_key_is_read() {
     let (forks, approvals) = (Forks::Never, Approvals::Sticky);
     assert_eq!(policy.trust, TrustPolicy { forks, approvals, comments: true });
     assert_eq!(policy.gate.existing_failures, ExistingFailures::Ignore);
-    assert_eq!(policy.update.hold_back, HoldBack::All);
-    assert_eq!(policy.update.stale_after, Some(Duration::from_hours(30 * 24)));
-    assert_eq!(chosen(&policy.update), ["disko/nixpkgs", "nixpkgs"]);
     let from = policy.gate.required_from.unwrap();
     assert_eq!(from.components(), ["tiers", "tier.1"]);
     assert!(policy.build.wants(&attr("nixosConfigurations.raider")));
     assert!(!policy.build.wants(&attr("nixosConfigurations.installer")));
     assert!(policy.build.wants(&attr("hydraJobs.tests.deep.down")));
     assert!(!policy.build.wants(&attr("checks.aarch64-linux.lint")));
-}
-
-/// Those of some inputs that are meant.
-fn chosen(policy: &UpdatePolicy) -> Vec<String> {
-    let lock = r#"{"version":7,"root":"root","nodes":{"root":{"inputs":{
-        "disko":"disko","nixpkgs":"nixpkgs","nixpkgs-old":"old"}},
-        "disko":{"inputs":{"nixpkgs":"nixpkgs_2"}},"nixpkgs":{},"nixpkgs_2":{},"old":{}}}"#;
-    let lock = crate::domain::lock::Lock::parse(lock.as_bytes()).unwrap();
-    lock.inputs().iter().filter(|it| policy.chooses(it)).map(ToString::to_string).collect()
-}
-
-#[test]
-fn every_input_of_the_flake_s_own_moves_unless_it_says_otherwise() {
-    assert_eq!(chosen(&UpdatePolicy::default()), ["disko", "nixpkgs", "nixpkgs-old"]);
-    let with = |glob: &str| UpdatePolicy::default().with_inputs(vec![glob.to_owned()]);
-    assert_eq!(chosen(&with("**/nixpkgs").unwrap()), ["disko/nixpkgs", "nixpkgs"]);
-    assert_eq!(with("[").unwrap_err().0, "[");
 }
 
 #[test]
@@ -170,32 +147,6 @@ fn a_mistake_is_told_with_its_line_and_what_to_do() {
         ("[trust]\ncomments = \"yes\"", 2, "`trust.comments` must be true or false; found a text"),
     ];
     each_is_told(&table);
-}
-
-#[test]
-fn a_mistake_about_updates_is_told_as_any() {
-    each_is_told(&[
-        (
-            "[update]\nschedule = \"0 4 * * 0\"",
-            2,
-            "unknown key `schedule` (in [update]: inputs, exclude, hold_back, stale_after)",
-        ),
-        ("[update]\nhold_back = 1", 2, "`update.hold_back` must be true or false; found a number"),
-        ("[update]\n\nstale_after = 14", 3, "`update.stale_after` must be a text; found a number"),
-        (
-            "[update]\nstale_after = \"14\"",
-            2,
-            "`update.stale_after`: \"14\" must be a time of a day or more, like \"14d\", or \"never\"",
-        ),
-        (
-            "[update]\nstale_after = \"23h\"",
-            2,
-            "`update.stale_after`: \"23h\" must be a time of a day or more, like \"14d\", or \"never\"",
-        ),
-    ]);
-    let two_weeks = Duration::from_hours(14 * 24);
-    assert_eq!(parse("").unwrap().update.stale_after, Some(two_weeks));
-    assert_eq!(parse("[update]\nstale_after = \"never\"").unwrap().update.stale_after, None);
 }
 
 fn each_is_told(table: &[(&str, u32, &str)]) {
