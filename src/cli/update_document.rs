@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::cli::update::words::{date, why};
 use crate::domain::id::AttrPath;
 use crate::domain::lock::revision::Revision;
-use crate::flow::update::{Mode, Move, Reason, UpdateError, UpdateReport};
+use crate::domain::update::outcome::{Broken, Move};
+use crate::flow::update::{Mode, UpdateError, UpdateReport};
 
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,12 +152,12 @@ fn moved(it: &Move) -> DocumentMove {
 }
 
 fn revision(it: &Revision) -> DocumentRevision {
-    let Revision { commit, hash, modified, page: _ } = it.clone();
+    let Revision { commit, hash, modified, page: _, count: _ } = it.clone();
     DocumentRevision { rev: commit, nar_hash: hash, date: modified.and_then(date) }
 }
 
-fn reasons(hosts: &[(AttrPath, Reason)]) -> Vec<DocumentReason> {
-    let of = |(attr, reason): &(AttrPath, Reason)| DocumentReason {
+fn reasons(hosts: &[(AttrPath, Broken)]) -> Vec<DocumentReason> {
+    let of = |(attr, reason): &(AttrPath, Broken)| DocumentReason {
         attribute: attr.to_string(),
         headline: why(reason),
     };

@@ -29,7 +29,7 @@ use crate::domain::worth;
 pub use gate::{
     Comparison, comparison, gate_check, gate_title, in_order, notes, problem, shared_causes,
 };
-pub use host::{host_check, host_title};
+pub use host::{ended_title, host_check, host_title};
 pub use insight::{change, changes, insight};
 pub use line::RunLine;
 pub use outlook::{Counts, Outlook, Turn};

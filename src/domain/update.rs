@@ -1,3 +1,5 @@
-//! Updates of a lock: when ([`schedule`]), and which inputs may move ([`search`]).
+//! Updates of a lock: when ([`schedule`]), which inputs may move ([`search`]), and what came of it
+//! ([`outcome`]).
+pub mod outcome;
 pub mod schedule;
 pub mod search;

@@ -12,12 +12,11 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::build::Ending;
 use crate::domain::id::AttrPath;
 use crate::domain::lock::NotAllowed;
 use crate::domain::lock::moved::InputPath;
-use crate::domain::lock::revision::Revision;
 use crate::domain::policy::{HoldBack, UpdatePolicy};
+use crate::domain::update::outcome::{Broken, HeldBack, Move};
 use crate::domain::update::search::{self, Found, Hosts, Outcome, Search, Step, Trial, Why};
 use crate::flow::check::{self, CheckError, CheckEvent, CheckRequest, source};
 use crate::flow::update::copy::{Copy, Theirs};
@@ -70,41 +69,15 @@ pub struct UpdateReport {
     /// The flake's own inputs that were not to be moved.
     pub left: Vec<InputPath>,
     /// Hosts that are broken without any move too, and how.
-    pub broken_before: Vec<(AttrPath, Reason)>,
+    pub broken_before: Vec<(AttrPath, Broken)>,
     /// Hosts of which nothing can be said, because of the weather; with any, nothing is written.
-    pub unknown: Vec<(AttrPath, Reason)>,
+    pub unknown: Vec<(AttrPath, Broken)>,
     /// Hosts that were evaluated and not built: no builder of this machine does their system.
     pub only_evaluated: Vec<(AttrPath, String)>,
     /// Sets of inputs that were tried.
     pub tries: usize,
     /// The file that was written.
     pub written: Option<PathBuf>,
-}
-
-/// An input on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    pub input: InputPath,
-    pub from: Revision,
-    pub to: Revision,
-}
-
-/// An input that stays where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldBack {
-    pub moved: Move,
-    /// Together with these it breaks the hosts; with none it does alone.
-    pub with: Vec<InputPath>,
-    /// What it breaks, or what the weather kept from being known.
-    pub hosts: Vec<(AttrPath, Reason)>,
-}
-
-/// Why a host is not whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    Ended(Ending),
-    /// It did not come that far, in one line.
-    Said(String),
 }
 
 /// Why there is no answer.

@@ -8,7 +8,8 @@ use crate::domain::id::AttrPath;
 use crate::domain::lock::moved::InputPath;
 use crate::domain::lock::revision::Revision;
 use crate::domain::text::clean;
-use crate::flow::update::{HeldBack, Mode, Move, Reason, UpdateReport};
+use crate::domain::update::outcome::{Broken, HeldBack, Move};
+use crate::flow::update::{Mode, UpdateReport};
 
 /// How many inputs are looked up.
 pub(super) fn looking(inputs: usize) -> String {
@@ -74,7 +75,7 @@ fn table(moved: &[Move]) -> String {
 }
 
 fn held_back(it: &HeldBack) -> String {
-    let HeldBack { moved: Move { input, from, to }, with, hosts } = it;
+    let HeldBack { moved: Move { input, from, to, commits: _ }, held: _, with, hosts } = it;
     let with: Vec<String> = with.iter().map(one).collect();
     let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
     let changes = from.compare(to).map_or_else(String::new, |it| format!("\n  {it}"));
@@ -87,8 +88,8 @@ fn held_back(it: &HeldBack) -> String {
     )
 }
 
-fn lines(hosts: &[(AttrPath, Reason)]) -> String {
-    let line = |(attr, reason): &(AttrPath, Reason)| format!("  {}: {}", host(attr), why(reason));
+fn lines(hosts: &[(AttrPath, Broken)]) -> String {
+    let line = |(attr, reason): &(AttrPath, Broken)| format!("  {}: {}", host(attr), why(reason));
     hosts.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -115,10 +116,10 @@ fn conclusion(report: &UpdateReport, mode: Mode) -> String {
 }
 
 /// Why a host is not whole, in one line.
-pub(in crate::cli) fn why(reason: &Reason) -> String {
+pub(in crate::cli) fn why(reason: &Broken) -> String {
     match reason {
-        Reason::Ended(ending) => words::headline(ending).unwrap_or_default(),
-        Reason::Said(text) => line(text),
+        Broken::Ended(ending) => words::headline(ending).unwrap_or_default(),
+        Broken::Said(text) => line(text),
     }
 }
 

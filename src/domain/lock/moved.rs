@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::lock::{Lock, Node, Spec};
 
 /// The names of inputs from the root to one of them: `nixpkgs`, `disko/nixpkgs`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct InputPath(Vec<String>);
 
 /// Levels of inputs of inputs that are named one by one; what is deeper moves with its parent.

@@ -1,10 +1,11 @@
 //! What an input is locked to, as far as a person wants to know.
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::lock::Node;
 
 /// A revision of an input.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     /// The commit, in full; `None` for what is in no commit: a folder, a tarball.
     pub commit: Option<String>,
@@ -14,6 +15,9 @@ pub struct Revision {
     pub modified: Option<i64>,
     /// `https://github.com/OWNER/REPO` of an input that is there.
     pub page: Option<String>,
+    /// How many commits its branch has up to it, where Nix counts them: of git, not of GitHub.
+    #[serde(default)]
+    pub count: Option<i64>,
 }
 
 impl Revision {
@@ -27,6 +31,7 @@ impl Revision {
             hash: text("narHash"),
             modified: locked.get("lastModified").and_then(Value::as_i64),
             page: page(locked),
+            count: locked.get("revCount").and_then(Value::as_i64),
         }
     }
 
@@ -42,7 +47,21 @@ impl Revision {
     #[must_use]
     pub fn compare(&self, newer: &Self) -> Option<String> {
         let page = newer.page.as_ref().filter(|it| self.page.as_ref() == Some(it))?;
-        Some(format!("{page}/compare/{}...{}", self.commit.as_ref()?, newer.commit.as_ref()?))
+        Some(format!("{page}/compare/{}...{}", self.hash_of_commit()?, newer.hash_of_commit()?))
+    }
+
+    /// How many commits a newer revision of the same input has more; `None` where it has not: its
+    /// branch was written anew.
+    #[must_use]
+    pub fn commits_to(&self, newer: &Self) -> Option<u64> {
+        let more = newer.count?.checked_sub(self.count?)?;
+        u64::try_from(more).ok().filter(|it| *it > 0)
+    }
+
+    /// Digits, and no more: they become part of a link.
+    fn hash_of_commit(&self) -> Option<&str> {
+        let is_hash = |it: &&str| it.bytes().all(|b| b.is_ascii_hexdigit());
+        self.commit.as_deref().filter(is_hash)
     }
 }
 
@@ -84,6 +103,21 @@ mod tests {
         );
         let fork = revision(r#"{"type":"github","owner":"acme","repo":"nixpkgs","rev":"b3"}"#);
         assert_eq!(old.compare(&fork), None, "it moved to another repository");
+        assert_eq!(old.compare(&at("b3)[x](y")), None, "it is no commit");
+    }
+
+    #[test]
+    fn commits_are_counted_where_nix_counts_them() {
+        let at = |count: &str| revision(&format!(r#"{{"type":"git","rev":"b3"{count}}}"#));
+        let (old, new) = (at(r#","revCount":40"#), at(r#","revCount":52"#));
+        assert_eq!(old.commits_to(&new), Some(12));
+        assert_eq!(new.commits_to(&old), None, "the branch was written anew");
+        assert_eq!(old.commits_to(&at("")), None);
+        let (least, most) = (
+            at(&format!(r#","revCount":{}"#, i64::MIN)),
+            at(&format!(r#","revCount":{}"#, i64::MAX)),
+        );
+        assert_eq!(least.commits_to(&most), None);
     }
 
     #[test]

@@ -104,7 +104,9 @@ pub fn host_title(view: &BuildView) -> String {
     if attempts > 1 { format!("attempt {attempts}: {title}") } else { title }
 }
 
-fn ended_title(ending: &Ending) -> String {
+/// How a build ended, in one line of plain text.
+#[must_use]
+pub fn ended_title(ending: &Ending) -> String {
     match ending {
         Ending::Reused => "reused: already built".to_owned(),
         Ending::Built { seconds: took, .. } => format!("built in {}", seconds(*took)),

@@ -10,12 +10,13 @@ use crate::domain::lock::moved::InputPath;
 use crate::domain::lock::revision::Revision;
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
+use crate::domain::update::outcome::{Broken, Held, HeldBack, Move};
 use crate::domain::update::search::{Found, Hosts, Outcome, Trial, Why};
 use crate::flow::check::work::Work;
 use crate::flow::check::{self, CheckEvent, CheckRequest, CheckedHost};
 use crate::flow::evaluate::Tools;
 use crate::flow::update::copy::Copy;
-use crate::flow::update::{HeldBack, Move, Reason, UpdateError, UpdateEvent, UpdateReport};
+use crate::flow::update::{UpdateError, UpdateEvent, UpdateReport};
 use crate::nix::eval::EvalError;
 use crate::nix::flake::Pinned;
 
@@ -30,7 +31,7 @@ pub(super) struct Trials<'a> {
     /// Derivations that did not build: another set that has them too need not try again.
     failed: HashMap<DrvPath, Ending>,
     /// Why hosts were not whole, by what had moved.
-    reasons: BTreeMap<(AttrPath, BTreeSet<InputPath>), Reason>,
+    reasons: BTreeMap<(AttrPath, BTreeSet<InputPath>), Broken>,
     only_evaluated: BTreeMap<AttrPath, String>,
     tries: usize,
 }
@@ -99,7 +100,7 @@ impl<'a> Trials<'a> {
                     | EvalError::Cancelled
                     | EvalError::Operator(_) => Outcome::Unknown,
                 };
-                let why = Reason::Said(error.to_string());
+                let why = Broken::Said(error.to_string());
                 return Ok(wanted
                     .into_iter()
                     .map(|it| {
@@ -157,9 +158,9 @@ impl<'a> Trials<'a> {
     }
 
     /// What a host says about the inputs that had moved, and why it is not whole.
-    fn judge(&mut self, attr: &AttrPath, host: Option<&CheckedHost>) -> (Outcome, Option<Reason>) {
+    fn judge(&mut self, attr: &AttrPath, host: Option<&CheckedHost>) -> (Outcome, Option<Broken>) {
         let Some(host) = host else {
-            return (Outcome::Failed, Some(Reason::Said("the flake has it no more".to_owned())));
+            return (Outcome::Failed, Some(Broken::Said("the flake has it no more".to_owned())));
         };
         match (&host.ending, &host.waiting) {
             // No builder of this machine does its system: that it evaluates is all there is to know.
@@ -168,7 +169,7 @@ impl<'a> Trials<'a> {
                 self.only_evaluated.insert(attr.clone(), system);
                 (Outcome::Passed, None)
             }
-            (None, None) => (Outcome::Unknown, Some(Reason::Said("it was not done".to_owned()))),
+            (None, None) => (Outcome::Unknown, Some(Broken::Said("it was not done".to_owned()))),
             (Some(ending), _) => {
                 let outcome = match ending {
                     Ending::Reused | Ending::Built { .. } => Outcome::Passed,
@@ -181,7 +182,7 @@ impl<'a> Trials<'a> {
                     | Ending::Transient { .. }
                     | Ending::Internal { .. } => Outcome::Unknown,
                 };
-                (outcome, (outcome != Outcome::Passed).then(|| Reason::Ended(ending.clone())))
+                (outcome, (outcome != Outcome::Passed).then(|| Broken::Ended(ending.clone())))
             }
         }
     }
@@ -211,14 +212,15 @@ impl<'a> Trials<'a> {
             hosts.iter().map(named).collect::<Vec<_>>()
         };
         let held_back = held_back.into_iter().map(|it| {
-            let (with, hosts) = match it.why {
-                Why::Breaks { with, hosts } => (with, hosts),
-                Why::Unknown { hosts } => (BTreeSet::new(), hosts),
+            let (held, with, hosts) = match it.why {
+                Why::Breaks { with, hosts } => (Held::Guilty, with, hosts),
+                Why::Unknown { hosts } => (Held::Unknown, BTreeSet::new(), hosts),
             };
             let mut all = with.clone();
             all.insert(it.input.clone());
             HeldBack {
                 moved: self.moved(it.input),
+                held,
                 with: with.into_iter().collect(),
                 hosts: with_reason(&hosts, &all),
             }
@@ -240,13 +242,14 @@ impl<'a> Trials<'a> {
     fn moved(&self, input: InputPath) -> Move {
         let (old, new) = self.locks;
         let of = |lock: &Lock| lock.input(&input).map(Revision::of).unwrap_or_default();
-        Move { from: of(old), to: of(new), input }
+        let (from, to) = (of(old), of(new));
+        Move::new(input, from, to)
     }
 
     /// Why a host was not whole with these inputs moved, or with whatever else it was seen with.
-    fn reason(&self, host: &AttrPath, moved: &BTreeSet<InputPath>) -> Reason {
+    fn reason(&self, host: &AttrPath, moved: &BTreeSet<InputPath>) -> Broken {
         let exact = self.reasons.get(&(host.clone(), moved.clone()));
         let any = || self.reasons.iter().find(|((it, _), _)| it == host).map(|(_, why)| why);
-        exact.or_else(any).cloned().unwrap_or_else(|| Reason::Said(String::new()))
+        exact.or_else(any).cloned().unwrap_or_else(|| Broken::Said(String::new()))
     }
 }
