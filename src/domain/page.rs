@@ -34,7 +34,7 @@ pub use insight::{change, changes, insight};
 pub use line::RunLine;
 pub use outlook::{Counts, Outlook, Turn};
 pub use provenance::{provenance, stale_lock};
-pub use words::{at, bytes, clock, duration, host_name, remark, result, waiting};
+pub use words::{at, attr_name, bytes, clock, duration, host_name, remark, result, waiting};
 
 /// A run with everything that its pages show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,10 +260,10 @@ fn annotation(
 }
 
 /// GitHub's limits are 65,535 characters; bytes are counted, with room to spare.
-const MOST_MARKDOWN: usize = 60_000;
+pub const MOST_MARKDOWN: usize = 60_000;
 
 /// GitHub's limit of a check's title, in characters.
 const MOST_TITLE: usize = 255;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,6 @@
 //! Updates of a lock: when ([`schedule`]), which inputs may move ([`search`]), and what came of it
-//! ([`outcome`]).
+//! ([`outcome`]), in words for a pull request ([`proposal`]).
 pub mod outcome;
+pub mod proposal;
 pub mod schedule;
 pub mod search;

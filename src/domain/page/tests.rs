@@ -1,7 +1,7 @@
 mod compared;
 mod gate;
 mod host;
-mod hostile;
+pub(crate) mod hostile;
 mod insight;
 mod open;
 mod trust;
@@ -21,7 +21,7 @@ use crate::domain::lock::stale::LastMove;
 use crate::domain::run::{Approval, Reason, RunState, Skip, Trust};
 use crate::domain::verdict::{Problem, Verdict};
 
-const NOW: Timestamp = Timestamp(1_795_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
 fn derivation(name: &str) -> Derivation {
     Derivation {
@@ -60,12 +60,12 @@ fn build(host: &str, state: BuildState) -> BuildView {
     }
 }
 
-fn ended(host: &str, ending: Ending) -> BuildView {
+pub(crate) fn ended(host: &str, ending: Ending) -> BuildView {
     let derivation = (!matches!(ending, Ending::EvaluationFailed(_))).then(|| derivation(host));
     build(host, BuildState::Ended { derivation, ending, at: NOW.plus(60_000) })
 }
 
-fn built(host: &str) -> BuildView {
+pub(crate) fn built(host: &str) -> BuildView {
     ended(host, Ending::Built { seconds: 123, without: vec![] })
 }
 
@@ -82,7 +82,7 @@ fn no_builder() -> Waiting {
     Waiting::NoBuilder { system: "aarch64-linux".into() }
 }
 
-fn evaluation_failure() -> Ending {
+pub(crate) fn evaluation_failure() -> Ending {
     Ending::EvaluationFailed(EvaluationFailure {
         headline: "gtk-engine-murrine was removed".into(),
         trace: "error:\n  … while evaluating `@acme`\n  error: gtk-engine-murrine was removed"
@@ -92,7 +92,7 @@ fn evaluation_failure() -> Ending {
     })
 }
 
-fn build_failure() -> Ending {
+pub(crate) fn build_failure() -> Ending {
     Ending::BuildFailed(BuildFailure {
         derivation: derivation("gtk-engine-murrine-1.2").path,
         headline: "builder failed with exit code 3".into(),
@@ -101,7 +101,7 @@ fn build_failure() -> Ending {
     })
 }
 
-fn view(state: RunState, builds: Vec<BuildView>) -> RunView {
+pub(crate) fn view(state: RunState, builds: Vec<BuildView>) -> RunView {
     let sha = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
     RunView {
         run: Run {
@@ -146,7 +146,7 @@ fn building(builds: Vec<BuildView>) -> RunView {
     view(RunState::Building { since: NOW }, builds)
 }
 
-fn over(verdict: Verdict, builds: Vec<BuildView>) -> RunView {
+pub(crate) fn over(verdict: Verdict, builds: Vec<BuildView>) -> RunView {
     view(RunState::Ended { verdict, at: NOW.plus(90_000) }, builds)
 }
 
@@ -176,7 +176,7 @@ fn warning(message: &str, path: &str) -> Warning {
     Warning { message: message.into(), place: Some(place) }
 }
 
-fn links() -> Links {
+pub(crate) fn links() -> Links {
     Links::new("https://ci", &[7; 32])
 }
 

@@ -56,7 +56,9 @@ pub fn host_name(view: &BuildView) -> String {
     attr_name(&view.build.attr)
 }
 
-pub(super) fn attr_name(attr: &AttrPath) -> String {
+/// What people call an output of a flake, as plain text.
+#[must_use]
+pub fn attr_name(attr: &AttrPath) -> String {
     attr.label().unwrap_or_else(|_| plain_title(&attr.to_string(), 60))
 }
 

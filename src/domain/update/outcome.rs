@@ -1,7 +1,7 @@
 //! What came of an update: what moves, what stays where it is, and why.
 use serde::{Deserialize, Serialize};
 
-use crate::domain::build::Ending;
+use crate::domain::build::{BuildFailure, Ending};
 use crate::domain::id::AttrPath;
 use crate::domain::lock::moved::InputPath;
 use crate::domain::lock::revision::Revision;
@@ -65,9 +65,52 @@ impl Broken {
     #[must_use]
     pub fn headline(&self) -> String {
         let text = match self {
+            // That it was remembered is of no news the next time, when it is tried again.
+            Self::Ended(Ending::BuildFailed(failure)) => {
+                ended_title(&Ending::BuildFailed(BuildFailure { before: None, ..failure.clone() }))
+            }
             Self::Ended(ending) => ended_title(ending),
             Self::Said(text) => text.clone(),
         };
         plain_title(&text, MOST_HEADLINE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+    use crate::domain::build::Remembered;
+    use crate::domain::page::tests::{build_failure, evaluation_failure};
+
+    #[test]
+    fn what_is_broken_is_said_in_one_line_that_stays_the_same() {
+        let mut again = build_failure();
+        if let Ending::BuildFailed(failure) = &mut again {
+            failure.before = Some(Remembered { at: Timestamp(7), commit: None });
+        }
+        let said = [build_failure(), again, evaluation_failure()].map(Broken::Ended);
+        let said = said.iter().map(Broken::headline).collect::<Vec<_>>();
+        assert_eq!(
+            said[0],
+            "gtk-engine-murrine-1.2 failed to build: builder failed with exit code 3"
+        );
+        assert_eq!(said[1], said[0]);
+        assert_eq!(said[2], "gtk-engine-murrine was removed");
+        assert_eq!(Broken::Said("a\nb\u{202e}".to_owned()).headline(), "a b");
+    }
+
+    #[test]
+    fn what_came_of_it_can_be_kept() {
+        let broken = Broken::Ended(build_failure());
+        let input = serde_json::from_str(r#"["disko","nixpkgs"]"#).unwrap();
+        let held = HeldBack {
+            moved: Move::new(input, Revision::default(), Revision::default()),
+            held: Held::Guilty,
+            with: vec![],
+            hosts: vec![(AttrPath::host("raider"), broken)],
+        };
+        let kept = serde_json::to_string(&held).unwrap();
+        assert_eq!(serde_json::from_str::<HeldBack>(&kept).unwrap(), held);
     }
 }

@@ -1,0 +1,113 @@
+//! What an update breaks, or would: hosts, each with its cause and a few lines of the log.
+use crate::domain::build::Ending;
+use crate::domain::cause::Reason;
+use crate::domain::id::AttrPath;
+use crate::domain::page::attr_name;
+use crate::domain::text::{fence, inline, tail};
+use crate::domain::update::outcome::{Broken, Held, HeldBack, Move};
+use crate::domain::update::proposal::inputs::{compare, count, dated, name};
+
+/// Lines of a log below a cause.
+const LOG_LINES: usize = 10;
+/// Hosts of one cause that are named.
+const MOST_HOSTS: usize = 5;
+/// Causes that are told of one input.
+const MOST_CAUSES: usize = 5;
+
+/// The inputs that stay where they are: each with what it breaks, and how.
+#[must_use]
+pub fn held_back_markdown(held_back: &[HeldBack]) -> String {
+    held_back.iter().map(input).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The hosts that are broken whatever moves.
+pub(super) fn before(hosts: &[(AttrPath, Broken)]) -> String {
+    if hosts.is_empty() {
+        return String::new();
+    }
+    format!("Whatever moves, so they were not counted:\n\n{}", causes(hosts))
+}
+
+fn input(it: &HeldBack) -> String {
+    let HeldBack { moved: Move { input, from, to, commits: _ }, held, with, hosts } = it;
+    let compare = compare(from, to).map_or_else(String::new, |it| format!(" ({it})"));
+    let with: Vec<String> = with.iter().map(name).collect();
+    let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
+    let what = match (held, hosts.is_empty()) {
+        (Held::Guilty, _) => format!("Moved{with}, it breaks {}:", count(hosts.len(), "host")),
+        (Held::Unknown, false) => {
+            format!("What becomes of {} is not known:", count(hosts.len(), "host"))
+        }
+        (Held::Unknown, true) => "No required host could be tried.".to_owned(),
+    };
+    let head = format!(
+        "**{}** stays at {}, and is not moved to {}{compare}.",
+        name(input),
+        dated(from),
+        dated(to)
+    );
+    let text = format!("{head} {what}");
+    if hosts.is_empty() { text } else { format!("{text}\n\n{}", causes(hosts)) }
+}
+
+/// Hosts that are broken by the same are told together.
+fn causes(hosts: &[(AttrPath, Broken)]) -> String {
+    let mut causes: Vec<(&Broken, Vec<String>)> = Vec::new();
+    for (attr, broken) in hosts {
+        let host = inline(&attr_name(attr));
+        match causes.iter_mut().find(|(it, _)| is_same(it, broken)) {
+            Some((_, hosts)) => hosts.push(host),
+            None => causes.push((broken, vec![host])),
+        }
+    }
+    let mut parts: Vec<String> = causes
+        .iter()
+        .take(MOST_CAUSES)
+        .map(|(broken, hosts)| {
+            let shown = hosts.iter().take(MOST_HOSTS).cloned().collect::<Vec<_>>().join(", ");
+            let more = hosts.len().saturating_sub(MOST_HOSTS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("- {shown}{more}: {}{}", inline(&broken.headline()), log(broken))
+        })
+        .collect();
+    let more: usize = causes.iter().skip(MOST_CAUSES).map(|(_, hosts)| hosts.len()).sum();
+    if more > 0 {
+        parts.push(format!("- and {}, for other reasons", count(more, "more host")));
+    }
+    parts.join("\n").trim_end().to_owned()
+}
+
+fn is_same(one: &Broken, other: &Broken) -> bool {
+    match (one, other) {
+        (Broken::Ended(one), Broken::Ended(other)) => {
+            Reason::of(Some(one)).is_same(&Reason::of(Some(other)))
+        }
+        (Broken::Said(one), Broken::Said(other)) => one == other,
+        (Broken::Ended(_), Broken::Said(_)) | (Broken::Said(_), Broken::Ended(_)) => false,
+    }
+}
+
+/// What follows a cause: where it is, or the end of its log.
+fn log(broken: &Broken) -> String {
+    let lines = match broken {
+        Broken::Said(_) => return String::new(),
+        Broken::Ended(ending) => match ending {
+            Ending::EvaluationFailed(failure) => {
+                return failure.place.as_ref().map_or_else(String::new, |place| {
+                    format!(", in {}, line {}", inline(&place.path), place.line)
+                });
+            }
+            Ending::BuildFailed(failure) => &failure.log_tail,
+            Ending::TimedOut(late) => &late.log_tail,
+            Ending::Reused
+            | Ending::Built { .. }
+            | Ending::Superseded { .. }
+            | Ending::Cancelled { .. }
+            | Ending::Skipped { .. }
+            | Ending::Transient { .. }
+            | Ending::Internal { .. } => return String::new(),
+        },
+    };
+    let text = tail(lines, LOG_LINES);
+    if text.trim().is_empty() { String::new() } else { format!("\n\n{}\n", fence(&text)) }
+}
