@@ -41,7 +41,8 @@ impl LastMove {
 }
 
 /// The day, in UTC.
-fn day(at: Timestamp) -> Option<String> {
+#[must_use]
+pub fn day(at: Timestamp) -> Option<String> {
     let at = jiff::Timestamp::from_millisecond(at.0).ok()?;
     Some(at.strftime("%Y-%m-%d").to_string())
 }
