@@ -1,3 +1,4 @@
+//! What `[update]` may say, what is made of it, and how mistakes in it are told.
 use std::collections::BTreeSet;
 use std::time::Duration;
 
