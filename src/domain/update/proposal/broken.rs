@@ -9,6 +9,8 @@ use crate::domain::update::proposal::inputs::{compare, count, dated, name};
 
 /// Lines of a log below a cause.
 const LOG_LINES: usize = 10;
+/// Other inputs that are named where one breaks hosts with them.
+const MOST_INPUTS: usize = 10;
 /// Hosts of one cause that are named.
 const MOST_HOSTS: usize = 5;
 /// Causes that are told of one input.
@@ -17,7 +19,15 @@ const MOST_CAUSES: usize = 5;
 /// The inputs that stay where they are: each with what it breaks, and how.
 #[must_use]
 pub fn held_back_markdown(held_back: &[HeldBack]) -> String {
-    held_back.iter().map(input).collect::<Vec<_>>().join("\n\n")
+    // Where all moves or nothing does, every input has the same hosts: they are told once.
+    let is_told = |at: usize| {
+        let (before, it) = (&held_back[..at], &held_back[at]);
+        before.iter().any(|other| other.held == it.held && other.hosts == it.hosts)
+    };
+    let inputs = held_back.iter().enumerate();
+    let inputs =
+        inputs.map(|(at, it)| input(it, if is_told(at) { Hosts::Same } else { Hosts::New }));
+    inputs.collect::<Vec<_>>().join("\n\n")
 }
 
 /// The hosts that are broken whatever moves.
@@ -28,17 +38,32 @@ pub(super) fn before(hosts: &[(AttrPath, Broken)]) -> String {
     format!("Whatever moves, so they were not counted:\n\n{}", causes(hosts))
 }
 
-fn input(it: &HeldBack) -> String {
+/// Whether an input's hosts were told of another.
+#[derive(Clone, Copy)]
+enum Hosts {
+    New,
+    Same,
+}
+
+fn input(it: &HeldBack, told: Hosts) -> String {
     let HeldBack { moved: Move { input, from, to, commits: _ }, held, with, hosts } = it;
     let compare = compare(from, to).map_or_else(String::new, |it| format!(" ({it})"));
-    let with: Vec<String> = with.iter().map(name).collect();
-    let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
-    let what = match (held, hosts.is_empty()) {
-        (Held::Guilty, _) => format!("Moved{with}, it breaks {}:", count(hosts.len(), "host")),
-        (Held::Unknown, false) => {
-            format!("What becomes of {} is not known:", count(hosts.len(), "host"))
+    let with = match with.len() {
+        0 => String::new(),
+        all => {
+            let shown: Vec<String> = with.iter().take(MOST_INPUTS).map(name).collect();
+            let more = all - shown.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(" with {}{more}", shown.join(", "))
         }
-        (Held::Unknown, true) => "No required host could be tried.".to_owned(),
+    };
+    let number = count(hosts.len(), "host");
+    let what = match (held, told) {
+        (Held::Unknown, _) if hosts.is_empty() => "No required host could be tried.".to_owned(),
+        (Held::Guilty, Hosts::New) => format!("Moved{with}, it breaks {number}:"),
+        (Held::Guilty, Hosts::Same) => format!("Moved{with}, it breaks the same {number}."),
+        (Held::Unknown, Hosts::New) => format!("What becomes of {number} is not known:"),
+        (Held::Unknown, Hosts::Same) => format!("What becomes of the same {number} is not known."),
     };
     let head = format!(
         "**{}** stays at {}, and is not moved to {}{compare}.",
@@ -47,7 +72,10 @@ fn input(it: &HeldBack) -> String {
         dated(to)
     );
     let text = format!("{head} {what}");
-    if hosts.is_empty() { text } else { format!("{text}\n\n{}", causes(hosts)) }
+    match told {
+        Hosts::New if !hosts.is_empty() => format!("{text}\n\n{}", causes(hosts)),
+        Hosts::New | Hosts::Same => text,
+    }
 }
 
 /// Hosts that are broken by the same are told together.

@@ -244,6 +244,29 @@ fn what_is_held_back_says_what_it_breaks() {
 }
 
 #[test]
+fn where_all_moves_or_nothing_the_hosts_are_told_once() {
+    let hosts = [("raider", Broken::Said("x".into())), ("orion", Broken::Said("x".into()))];
+    let many: Vec<String> = (0..13).map(|it| format!("i{it}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let held = [
+        held_back(elsewhere("a"), &["b"], &hosts),
+        held_back(elsewhere("b"), &many, &hosts),
+        held_back(elsewhere("c"), &[], &hosts[..1]),
+    ];
+    assert_snapshot!(held_back_markdown(&held), @"
+    **a** stays at `lrkB+qsjDv0v`, and is not moved to `Zx81+qsjDv0v`. Moved with b, it breaks 2 hosts:
+
+    - raider, orion: x
+
+    **b** stays at `lrkB+qsjDv0v`, and is not moved to `Zx81+qsjDv0v`. Moved with i0, i1, i2, i3, i4, i5, i6, i7, i8, i9 and 3 more, it breaks the same 2 hosts.
+
+    **c** stays at `lrkB+qsjDv0v`, and is not moved to `Zx81+qsjDv0v`. Moved, it breaks 1 host:
+
+    - raider: x
+    ");
+}
+
+#[test]
 fn an_update_of_a_fleet_that_is_not_green_says_who_is_not() {
     let (base, moved) = (base(), [elsewhere("disko")]);
     let view = over(Verdict::Failed, vec![built("orion"), ended("raider", build_failure())]);
@@ -290,7 +313,9 @@ fn a_very_large_update_keeps_within_githubs_limits() {
         (0..300).map(|it| (format!("h{it}"), failure(it / 2))).collect();
     let broken: Vec<(&str, Broken)> =
         broken.iter().map(|(name, it)| (name.as_str(), it.clone())).collect();
-    let held: Vec<HeldBack> = (0..60).map(|_| held_back(home_manager(), &[], &broken)).collect();
+    // No two have the same hosts, so that each is told with its own.
+    let held: Vec<HeldBack> =
+        (0..60).map(|it| held_back(home_manager(), &[], &broken[it..])).collect();
     for held in [&held[..0], &held[..1], &held[..]] {
         let proposal = Proposal { view: Some(&view), held_back: held, ..proposal(&moved, &base) };
         let body = proposal.body(&links());
