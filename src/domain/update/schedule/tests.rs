@@ -98,6 +98,9 @@ fn repositories_are_spread_over_ten_minutes_and_each_keeps_its_place() {
 }
 
 proptest! {
+    // A year of days for each.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn the_next_moment_is_the_first_that_matches(
         (minute, hour, day) in (0i8..60, 0i8..24, 0i8..7),
