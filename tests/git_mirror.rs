@@ -319,6 +319,36 @@ async fn two_commits_are_merged_into_the_same_commit_every_time() {
 }
 
 #[tokio::test]
+async fn a_commit_with_another_file_is_the_same_whoever_makes_it() {
+    let (forge, directory, mirrors, stop) = lab().await;
+    let fleet = forge.repository("fleet");
+    fleet.write("nix/flake.lock", "old\n");
+    fleet.write("nix/other", "stays\n");
+    let base = fleet.commit("the base");
+    let from = source(&fleet, Some(TOKEN));
+    mirrors.fetch(&from, &base, &stop).await.unwrap();
+    let with = async |content: &str| {
+        let file = ("nix/flake.lock", content);
+        mirrors.with_file(from.repository, &base, file, &stop).await.unwrap()
+    };
+    let made = with("new\n").await;
+    assert_eq!(with("new\n").await, made);
+    assert_ne!(with("newer\n").await, made);
+    let again = mirrors.fetch(&from, &made, &stop).await.unwrap();
+    assert_eq!(again.read(&made, "nix/flake.lock").await.unwrap().unwrap(), b"new\n");
+    assert_eq!(again.read(&made, "nix/other").await.unwrap().unwrap(), b"stays\n");
+    let at = mirror(directory.path());
+    let changed = git(&at, &["diff", "--name-only", base.as_str(), made.as_str()]);
+    assert_eq!(changed, "nix/flake.lock");
+    let time = git(&at, &["log", "-1", "--format=%ct", base.as_str()]);
+    let told = git(&at, &["log", "-1", "--format=%P %an %ct", made.as_str()]);
+    assert_eq!(told, format!("{base} fleetcheck {time}"), "at the time of its base");
+    let left: Vec<PathBuf> =
+        files(&at).into_iter().filter(|it| it.ends_with("with-file.lock")).collect();
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn a_conflict_is_told_with_its_files() {
     let (forge, _directory, mirrors, stop) = lab().await;
     let fleet = forge.repository("fleet");

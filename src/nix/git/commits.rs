@@ -1,4 +1,5 @@
-//! What is read from commits of a mirror, and merges of two of them, made without a working tree.
+//! What is read from commits of a mirror; and commits that exist on this machine only, made without
+//! a working tree: merges of two, and one with another file.
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -6,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::id::{CommitSha, RepositoryId};
 use crate::nix::git::command::{Git, PlainHttp};
 use crate::nix::git::failure::GitError;
-use crate::nix::git::{Mirror, Mirrors};
+use crate::nix::git::{Mirror, Mirrors, disk};
 
-/// Who is said to have made a merge that exists on this machine only.
-const MERGER: (&str, &str) = ("fleetcheck", "fleetcheck@localhost");
+/// Who is said to have made a commit that exists on this machine only.
+const MAKER: (&str, &str) = ("fleetcheck", "fleetcheck@localhost");
 
 /// Files in conflict that are named.
 const MOST_CONFLICTS: usize = 200;
@@ -63,11 +64,53 @@ impl Mirrors {
             Ok(tree) => tree,
             Err(files) => return Ok(Merged::Conflict { files }),
         };
-        let commit = commit_tree(&mirror, &tree, (base, head), stop).await?;
-        let name = format!("refs/fleetcheck/{commit}");
-        let update = ["update-ref", name.as_str(), commit.as_str()];
-        mirror.git().run(&update, None, stop).await.map_err(|(error, _)| error)?;
+        let message = format!("Merge {head} into {base}");
+        let commit = commit_tree(&mirror, &tree, (&[base, head], &message), stop).await?;
+        hold(&mirror, &commit, stop).await?;
         Ok(Merged::Commit(commit))
+    }
+
+    /// A commit after `base`, which the mirror must have, that has `content` as the plain file
+    /// `path`. The same three give the same commit, by whomever and whenever it is made.
+    ///
+    /// # Errors
+    /// When git fails on the mirror, or cannot have a file of this name.
+    pub async fn with_file(
+        &self,
+        repository: RepositoryId,
+        base: &CommitSha,
+        (path, content): (&str, &str),
+        stop: &CancellationToken,
+    ) -> Result<CommitSha, GitError> {
+        let place = self.place(repository);
+        let (mirror, _one_at_a_time) = tokio::select! {
+            taken = async { (self.share(repository).await, place.known.lock().await) } => taken,
+            () = stop.cancelled() => return Err(GitError::Cancelled),
+        };
+        let git = mirror.git();
+        let stdin = Some(content.as_bytes().to_vec());
+        let blob = git.run(&["hash-object", "-w", "--stdin"], stdin, stop).await;
+        let blob = word(&blob.map_err(|(error, _)| error)?);
+        // An index of its own, in the mirror: what a kill leaves of it is tidied up as a lock.
+        let index = mirror.directory.join("with-file.lock");
+        let place = index.to_string_lossy();
+        let env = [("GIT_INDEX_FILE", place.as_ref())];
+        let info = format!("100644,{blob},{path}");
+        let steps: [&[&str]; 3] = [
+            &["read-tree", base.as_str()],
+            &["update-index", "--add", "--replace", "--cacheinfo", &info],
+            &["write-tree"],
+        ];
+        let mut tree = String::new();
+        for step in steps {
+            let said = git.with_env(step, &env, stop).await;
+            tree = word(&said.map_err(|(error, _)| error)?);
+        }
+        tokio::fs::remove_file(&index).await.map_err(disk)?;
+        let message = format!("{path} as fleetcheck tries it");
+        let commit = commit_tree(&mirror, &tree, (&[base], &message), stop).await?;
+        hold(&mirror, &commit, stop).await?;
+        Ok(commit)
     }
 }
 
@@ -95,23 +138,24 @@ async fn merge_tree(
     Ok(Err(files))
 }
 
-/// A commit of a tree with two parents, at the time of the later one.
+/// A commit of a tree with these parents, at the time of the latest.
 async fn commit_tree(
     mirror: &Mirror,
     tree: &str,
-    (base, head): (&CommitSha, &CommitSha),
+    (parents, message): (&[&CommitSha], &str),
     stop: &CancellationToken,
 ) -> Result<CommitSha, GitError> {
     let git = mirror.git();
-    let times = ["log", "--no-walk", "--format=%ct", base.as_str(), head.as_str(), "--"];
+    let mut times = vec!["log", "--no-walk", "--format=%ct"];
+    times.extend(parents.iter().map(|it| it.as_str()));
+    times.push("--");
     let times = git.run(&times, None, stop).await.map_err(|(error, _)| error)?;
     let times = String::from_utf8_lossy(&times);
     let time = times.lines().filter_map(|it| it.trim().parse::<u64>().ok()).max().unwrap_or(0);
-    let message = format!("Merge {head} into {base}");
-    let args =
-        ["commit-tree", tree, "-p", base.as_str(), "-p", head.as_str(), "-m", message.as_str()];
+    let mut args = vec!["commit-tree", tree, "-m", message];
+    args.extend(parents.iter().flat_map(|it| ["-p", it.as_str()]));
     let date = format!("{time} +0000");
-    let (name, email) = MERGER;
+    let (name, email) = MAKER;
     let env = [
         ("GIT_AUTHOR_NAME", name),
         ("GIT_AUTHOR_EMAIL", email),
@@ -121,8 +165,23 @@ async fn commit_tree(
         ("GIT_COMMITTER_DATE", &date),
     ];
     let made = git.with_env(&args, &env, stop).await.map_err(|(error, _)| error)?;
-    let made = String::from_utf8_lossy(&made);
-    made.trim().parse().map_err(|_| {
+    let made = word(&made);
+    made.parse().map_err(|_| {
         GitError::Operator(format!("`git commit-tree` answered `{}`", made.escape_debug()))
     })
+}
+
+/// Makes a commit of ours one that the mirror has, like those that were fetched.
+async fn hold(
+    mirror: &Mirror,
+    commit: &CommitSha,
+    stop: &CancellationToken,
+) -> Result<(), GitError> {
+    let name = format!("refs/fleetcheck/{commit}");
+    let update = ["update-ref", name.as_str(), commit.as_str()];
+    mirror.git().run(&update, None, stop).await.map(drop).map_err(|(error, _)| error)
+}
+
+fn word(said: &[u8]) -> String {
+    String::from_utf8_lossy(said).trim().to_owned()
 }
