@@ -102,6 +102,7 @@ pub async fn run(
     roles.fit(&config)?;
     let asked = signals()?;
     let lock = own::lock(&config.store.directory)?;
+    own::scratch(&config.store.directory)?;
     let address = config.http.listen;
     let listener = TcpListener::bind(address)
         .await

@@ -7,6 +7,8 @@
 mod command;
 mod gate;
 mod hosts;
+#[path = "../../tests/world/inputs.rs"]
+mod inputs;
 mod instances;
 mod intake;
 mod limits;

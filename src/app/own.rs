@@ -31,6 +31,20 @@ pub(super) fn lock(directory: &Path) -> Result<File, StartError> {
     Ok(file)
 }
 
+/// Where copies are made, in the directory; nothing in it outlives the process.
+pub(super) const SCRATCH: &str = "scratch";
+
+/// An empty folder for copies: what a sudden death has left there is of no use.
+pub(super) fn scratch(directory: &Path) -> Result<(), StartError> {
+    let path = directory.join(SCRATCH);
+    let unusable = |source| StartError::Directory { path: path.clone(), source };
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(unusable(error)),
+        Ok(()) | Err(_) => {}
+    }
+    std::fs::create_dir_all(&path).map_err(unusable)
+}
+
 /// The name under which work is claimed from here: `fresh` at the first start, and the same from
 /// then on. It stands in the directory and not in the store, which others may share.
 pub(super) fn name(directory: &Path, fresh: impl FnOnce() -> String) -> Result<String, StartError> {

@@ -17,6 +17,7 @@ use crate::flow::look::Builders;
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::source::Commits;
 use crate::github::client::Github;
+use crate::github::updater::Updater;
 use crate::nix::Nix;
 use crate::nix::eval::Evaluator;
 use crate::nix::git::Mirrors;
@@ -29,6 +30,8 @@ use crate::store::Store;
 pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) github: Arc<Github>,
+    /// Writes pull requests.
+    pub(super) updater: Updater,
     pub(super) commits: Commits,
     pub(super) mirrors: Arc<Mirrors>,
     pub(super) tools: Arc<Tools>,
@@ -69,6 +72,10 @@ impl Parts {
             let clock = clock.clone();
             Arc::new(move || clock.now())
         })?);
+        let updater = Updater::from_config(&config.github, github.clone(), {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        })?;
         let mirrors = Arc::new(Mirrors::new(directory, &config.github.git_url));
         let nix = Nix::new(&config.nix);
         let tools = Tools {
@@ -94,6 +101,7 @@ impl Parts {
             shared: Arc::new(shared),
             commits: Commits::new(github.clone(), mirrors.clone()),
             mirrors,
+            updater,
             github,
             tools: Arc::new(tools),
             roots: Arc::new(Roots::new(directory)),

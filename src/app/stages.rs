@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::fleet::Fleet;
+use crate::app::own;
 use crate::app::parts::Parts;
 use crate::app::roles::{Role, Roles};
 use crate::config::Config;
@@ -20,8 +21,10 @@ use crate::flow::intake::Intake;
 use crate::flow::react::React;
 use crate::flow::recover::Recover;
 use crate::flow::report::{Report, Settings};
+use crate::flow::schedule::Fire;
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::sweep::{self, Evaluates, Sweep};
+use crate::flow::updates::Updates;
 use crate::flow::watch::{self, Watch};
 use crate::flow::{Stage, drive};
 use crate::http::health::Readiness;
@@ -35,6 +38,9 @@ pub(super) struct Spawner<'a> {
     pub(super) readiness: Arc<Readiness>,
     pub(super) stop: CancellationToken,
 }
+
+/// Updates that go on at a time, here: they mostly wait, for their runs or for GitHub.
+const UPDATE_LANES: usize = 2;
 
 /// A stage looks so often without a wakeup: what fell due by time alone is found then.
 pub(super) const PERIOD: Duration = Duration::from_secs(2);
@@ -89,6 +95,9 @@ pub(super) fn spawn_stages(
     if roles.has(Role::Report) {
         spawn_report(config, parts, spawner);
     }
+    if roles.has(Role::Evaluate) {
+        spawn_updates(config, parts, spawner);
+    }
     if roles.has(Role::Recover) {
         spawn_recover(config, parts, spawner);
     }
@@ -121,6 +130,18 @@ fn spawn_evaluate(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
         let lane = Evaluate::new(shared.clone(), tools.clone(), commits.clone(), roots.clone());
         spawner.stage(lane, |it| &it.evaluate, PERIOD);
     }
+}
+
+fn spawn_updates(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
+    let Parts { shared, commits, tools, updater, links, .. } = parts;
+    spawner.alone(Fire::new(shared.clone()), |it| &it.schedule, PERIOD);
+    let github = (updater.clone(), links.clone());
+    let scratch = config.store.directory.join(own::SCRATCH);
+    let lane = Updates::new(shared.clone(), tools.clone(), commits.clone(), github, scratch);
+    for _ in 1..UPDATE_LANES {
+        spawner.stage(lane.beside(), |it| &it.update, PERIOD);
+    }
+    spawner.stage(lane, |it| &it.update, PERIOD);
 }
 
 fn spawn_build(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {

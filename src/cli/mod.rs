@@ -52,7 +52,8 @@ enum Command {
     /// Find out which inputs of flake.lock can move without breaking a host, and move them
     ///
     /// Looks up the newest revision of each input, evaluates and builds the required hosts with
-    /// them here and now, without GitHub, finds what breaks a host and leaves that where it is.
+    /// them here and now, without GitHub, finds what breaks a host and leaves that where it is. With
+    /// --repo the service does so, and opens a pull request.
     ///
     /// Exit status: 0 moved or up to date, 1 something is held back, 2 wrong usage or settings.
     Update(update::Arguments),

@@ -1,4 +1,6 @@
-//! `fleetcheck update`: which inputs can move without breaking which host, here and now.
+//! `fleetcheck update`: which inputs can move without breaking which host, here and now; or the
+//! service is asked to find that out (`ask`).
+mod ask;
 pub(super) mod words;
 
 use clap::Args;
@@ -6,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::progress::Progress;
+use crate::cli::update::ask::Named;
 use crate::cli::update_document::UpdateDocument;
 use crate::cli::{BAD, GOOD, Settings, USAGE, output, watch};
 use crate::config::{Config, Environment};
@@ -33,12 +36,25 @@ pub(super) struct Arguments {
     /// The progress still goes to standard error.
     #[arg(long)]
     json: bool,
+    /// Ask the service to update this repository with a pull request, as its schedule would
+    ///
+    /// The service must know it, and read the same settings: the wish is left in its store.
+    #[arg(
+        long,
+        value_name = "OWNER/NAME",
+        value_parser = ask::named,
+        conflicts_with_all = ["flake", "inputs", "dry_run", "json"]
+    )]
+    repo: Option<Named>,
     #[command(flatten)]
     settings: Settings,
 }
 
 pub(super) async fn run(arguments: Arguments, env: &Environment) -> u8 {
-    let Arguments { flake, inputs, dry_run, json, settings } = arguments;
+    let Arguments { flake, inputs, dry_run, json, repo, settings } = arguments;
+    if let Some(repository) = repo {
+        return ask::run(&repository, &settings, env).await;
+    }
     let config = match Config::for_check(settings.config.as_deref(), env) {
         Ok(config) => config,
         Err(errors) => {
@@ -122,10 +138,7 @@ fn refuse(error: &UpdateError, flake: &str, json: bool) -> u8 {
             | CheckError::Flake { .. }
             | CheckError::Stopped,
         )
-        | UpdateError::Lock(_)
-        | UpdateError::Unwritable(_)
-        | UpdateError::Io { .. }
-        | UpdateError::Changed { .. }
+        | UpdateError::Copy(_)
         | UpdateError::Gate(_)
         | UpdateError::Stopped => BAD,
     };

@@ -189,6 +189,11 @@ pub enum Decision {
         occurred_at: Timestamp,
     },
     Installation(InstallationChange),
+    /// Somebody asked in a comment for an update of the default branch's lock file.
+    Update {
+        repository: Repository,
+        by: Login,
+    },
     /// What somebody asked for; a comment is acknowledged.
     Act {
         acts: Vec<Act>,

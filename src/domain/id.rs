@@ -137,6 +137,13 @@ text_id!(
 );
 
 text_id!(
+    /// An update's own id (a UUID).
+    UpdateId,
+    "an update id (a UUID)",
+    is_uuid
+);
+
+text_id!(
     /// The login of the account that owns a repository.
     Owner,
     "a GitHub account name",

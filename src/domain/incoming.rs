@@ -208,13 +208,14 @@ pub struct Press {
     pub by: Login,
 }
 
-/// A comment on a pull request that is a command to us.
+/// A comment that is a command to us, on a pull request; one that is about no pull request may also
+/// be on an issue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment {
     pub repository: Repository,
     /// GitHub's id of the comment.
     pub id: i64,
-    /// The pull request's.
+    /// The pull request's, or the issue's.
     pub number: i64,
     pub by: Login,
     pub command: Command,
@@ -229,9 +230,20 @@ pub enum Command {
     Cancel,
     /// `/fleetcheck approve SHA`: at least seven digits of the commit that is meant.
     Approve { sha: String },
+    /// `/fleetcheck update`: the default branch's lock file.
+    Update,
 }
 
 impl Command {
+    /// Whether it is about the pull request that it is on.
+    #[must_use]
+    pub fn is_of_pull_request(&self) -> bool {
+        match self {
+            Self::Rerun { .. } | Self::Cancel | Self::Approve { .. } => true,
+            Self::Update => false,
+        }
+    }
+
     /// What a comment's text orders; `None` when its first line is not exactly a command.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
@@ -243,6 +255,7 @@ impl Command {
                 Some(Self::Rerun { host: Some((*host).to_owned()) })
             }
             ["cancel"] => Some(Self::Cancel),
+            ["update"] => Some(Self::Update),
             ["approve", sha] if is_commit(sha) => Some(Self::Approve { sha: (*sha).to_owned() }),
             _ => None,
         }
@@ -266,6 +279,8 @@ mod tests {
             ("/fleetcheck rerun \r\nplease", Some(Command::Rerun { host: None })),
             ("/fleetcheck rerun raider", host("raider")),
             ("/fleetcheck cancel\n", Some(Command::Cancel)),
+            ("/fleetcheck update", Some(Command::Update)),
+            ("/fleetcheck update nixpkgs", None),
             ("/fleetcheck approve 0123abc", approve("0123abc")),
             ("/fleetcheck approve 0123ab", None),
             ("/fleetcheck approve 0123abz", None),

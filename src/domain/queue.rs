@@ -16,6 +16,8 @@ const OPTIONAL_MS: i64 = 20 * 60_000;
 /// How long a pull request, or a branch beside the default one, lets the default branch and the
 /// merge queue go before it.
 const ASIDE_MS: i64 = 5 * 60_000;
+/// How long an update, for which nobody waits, lets everything else go before it.
+const UPDATE_MS: i64 = 20 * 60_000;
 /// Between the turns of one run's builds: what is pushed later goes between them, so that runs and
 /// repositories take turns.
 const STEP_MS: i64 = 1_000;
@@ -38,6 +40,7 @@ pub fn turn(
         Reason::MergeGroup(_) => 0,
         Reason::Push(branch) if branch == default_branch => 0,
         Reason::Push(_) | Reason::PullRequest(_) => ASIDE_MS,
+        Reason::Update { .. } => UPDATE_MS,
     };
     let step = STEP_MS.saturating_mul(i64::try_from(nth).unwrap_or(i64::MAX));
     created_at.0.saturating_add(owed + aside).saturating_add(step)

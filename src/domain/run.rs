@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
-use crate::domain::id::{Branch, CommitSha, Login, RepositoryId, RunId};
+use crate::domain::id::{Branch, CommitSha, Login, RepositoryId, RunId, UpdateId};
 use crate::domain::lock::stale::LastMove;
 use crate::domain::verdict::{Problem, Verdict};
 
@@ -18,6 +18,8 @@ pub enum Reason {
     PullRequest(i64),
     /// A merge queue's group, by the branch that GitHub makes for it.
     MergeGroup(Branch),
+    /// A lock file that an update tries, counted from 1: a commit that exists here only.
+    Update { update: UpdateId, nth: u32 },
 }
 
 impl fmt::Display for Reason {
@@ -26,6 +28,7 @@ impl fmt::Display for Reason {
             Self::Push(branch) => write!(f, "push:{branch}"),
             Self::PullRequest(number) => write!(f, "pull_request:{number}"),
             Self::MergeGroup(branch) => write!(f, "merge_group:{branch}"),
+            Self::Update { update, nth } => write!(f, "update:{update}/{nth}"),
         }
     }
 }
@@ -47,6 +50,11 @@ impl FromStr for Reason {
             }
             Some(("merge_group", branch)) => {
                 branch.parse().map(Self::MergeGroup).map_err(|_| unknown())
+            }
+            Some(("update", of)) => {
+                let (update, nth) = of.split_once('/').ok_or_else(unknown)?;
+                let update = update.parse().map_err(|_| unknown())?;
+                Ok(Self::Update { update, nth: nth.parse().map_err(|_| unknown())? })
             }
             Some(_) | None => Err(unknown()),
         }
@@ -336,9 +344,15 @@ mod tests {
             Reason::Push("feature/a-b".parse().unwrap()),
             Reason::PullRequest(7),
             Reason::MergeGroup("gh-readonly-queue/main/pr-7-abc".parse().unwrap()),
+            Reason::Update {
+                update: "01890000-0000-7000-8000-000000000000".parse().unwrap(),
+                nth: 3,
+            },
         ] {
             assert_eq!(reason.to_string().parse::<Reason>().unwrap(), reason);
         }
-        assert!("dance:1".parse::<Reason>().is_err());
+        for text in ["dance:1", "update:1/1", "update:01890000-0000-7000-8000-000000000000"] {
+            assert!(text.parse::<Reason>().is_err(), "{text}");
+        }
     }
 }

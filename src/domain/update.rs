@@ -1,6 +1,9 @@
-//! Updates of a lock: when ([`schedule`]), which inputs may move ([`search`]), and what came of it
-//! ([`outcome`]), in words for a pull request ([`proposal`]) and for the issue that tells what does
-//! not land ([`tracking`]).
+//! Updates of a lock: when they are due ([`schedule`]), which inputs may move ([`search`], from what
+//! runs say, [`answer`]), what came of it ([`outcome`]), how the service comes to a pull request
+//! ([`life`]), what that says ([`proposal`]), and the issue that tells what does not land
+//! ([`tracking`]).
+pub mod answer;
+pub mod life;
 pub mod outcome;
 pub mod proposal;
 pub mod schedule;

@@ -19,6 +19,7 @@ pub(super) use crate::flow::evaluate::interrupted::Interrupted;
 use crate::flow::hosts::Evaluation;
 use crate::flow::look::Builders;
 use crate::flow::place::{self, By, Placing};
+use crate::flow::schedule;
 use crate::flow::shared::Shared;
 use crate::flow::source::{Commits, SourceError};
 use crate::flow::subject::{Finder, Subject};
@@ -108,12 +109,16 @@ impl Evaluate {
         let tested = (merge.as_ref(), pinned.source.clone());
         let origin = insight::origin(&self.commits, &facts, tested, stop).await?;
         let identity = evaluator.identity(&pinned).await?;
+        let (repository, now) = (facts.run.repository, self.shared.clock.now());
+        let schedule = policy.update.schedule.as_ref();
+        let next_update = schedule.and_then(|it| schedule::next(it, repository, now));
         let subject = runs::Subject {
             merge: merge.as_ref(),
             compared_with: origin.compared_with.as_ref(),
             existing: policy.gate.existing_failures,
             evaluation: identity.as_deref(),
             lock,
+            next_update: next_update.as_ref(),
         };
         store.set_subject(claim, &subject, self.shared.clock.now()).await?;
         store.set_origin(claim, &origin, self.shared.clock.now()).await?;
@@ -128,7 +133,12 @@ impl Evaluate {
         if let Some(by) = skip {
             return self.skip(claim, plan, by).await;
         }
-        let plan = plan?;
+        let mut plan = plan?;
+        if let Some(hosts) = facts.trial.as_ref().and_then(|it| it.hosts.as_ref()) {
+            // The others are not asked for, whatever the policy says of them.
+            plan.builds.retain(|it| hosts.contains(&it.attr));
+            plan.problem = None;
+        }
         if plan.builds.is_empty() {
             // Ended at once: a gate that shows its end can be clicked, and a run that has not ended
             // is not begun again.

@@ -325,7 +325,13 @@ pub async fn origin(
             };
             Some(found.unwrap_or_else(|| base.clone()))
         }
-        (base, Reason::Push(_) | Reason::PullRequest(_) | Reason::MergeGroup(_)) => base.clone(),
+        (
+            base,
+            Reason::Push(_)
+            | Reason::PullRequest(_)
+            | Reason::MergeGroup(_)
+            | Reason::Update { .. },
+        ) => base.clone(),
     };
     let mirror = commits.as_it_is(facts.repository.id);
     let tested = merge.map_or(&facts.run.sha, |it| &it.commit);

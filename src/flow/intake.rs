@@ -11,6 +11,7 @@ use crate::domain::decide::{
 use crate::domain::id::{DeliveryId, RepositoryId};
 use crate::domain::incoming::{Comment, Incoming, Press, Repository, Rerun, RerunOf};
 use crate::domain::run::{Approval, Reason, Run, RunState, Skip};
+use crate::domain::update::life::{Cause, Update};
 use crate::domain::verdict::Verdict;
 use crate::flow::ask::Answers;
 use crate::flow::shared::Shared;
@@ -231,6 +232,13 @@ pub(super) fn decided(
         }
         Decision::Installation(change) => Decided::Installation(change),
         Decision::Repositories(changes) => Decided::Repositories(changes),
+        Decision::Update { repository, by } => {
+            let Repository { owner, name, .. } = &repository;
+            tracing::info!(%by, "{by} asks for an update of {owner}/{name}");
+            let cause = Cause::Comment { by };
+            let update = Update::new(new_id(), repository.id, cause, now);
+            Decided::Update { update, reaction: owed(incoming, Reaction::Done) }
+        }
         Decision::Act { acts, reaction } => {
             acts.iter().for_each(tell);
             Decided::Act { acts, reaction: reaction.and_then(|it| owed(incoming, it)) }

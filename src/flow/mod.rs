@@ -10,6 +10,8 @@
 //! - [`report`]: what is known ≠ what GitHub shows → published.
 //! - [`react`]: comments that were commands are answered.
 //! - [`recover`]: what did not reach us → deliveries of our own, decided like GitHub's.
+//! - [`schedule`]: a repository's schedule → an update that is wanted; [`updates`]: that → lock files
+//!   that are tried → a pull request that is known to be good.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
 //! - [`alone`]: what one instance does at a time; [`beat`]: that this one is alive.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal; [`update`]: with the
@@ -30,11 +32,13 @@ mod place;
 pub mod react;
 pub mod recover;
 pub mod report;
+pub mod schedule;
 pub mod shared;
 pub mod source;
 mod subject;
 pub mod sweep;
 pub mod update;
+pub mod updates;
 pub mod watch;
 
 use std::fmt;

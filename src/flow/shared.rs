@@ -68,6 +68,11 @@ pub struct Wakeups {
     /// Nobody rings it either.
     pub beat: Notify,
     pub recover: Notify,
+    pub update: Notify,
+    /// Time alone says that a schedule fires.
+    pub schedule: Notify,
+    /// What a repository's tracking issue says may have changed.
+    pub track: Notify,
     /// What other instances have not been told yet.
     untold: Mutex<BTreeSet<Event>>,
     abroad: Notify,
@@ -88,6 +93,10 @@ impl Wakeups {
 
     /// The wiring: what moved in the store, and who should look.
     pub fn ring(&self, event: Event) {
+        if event == Event::RunEnded {
+            // It may be one by which an update has tried something.
+            self.update.notify_waiters();
+        }
         match event {
             Event::RunRequested => &self.evaluate,
             Event::BuildWaiting => &self.build,
@@ -99,6 +108,7 @@ impl Wakeups {
             Event::DeliveryWaiting => &self.intake,
             Event::DeliveryAsks => &self.ask,
             Event::BuilderSuspect => &self.look,
+            Event::UpdateWanted => &self.update,
         }
         .notify_waiters();
     }

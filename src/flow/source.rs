@@ -98,6 +98,17 @@ impl Commits {
         merged.map_err(|error| from_git(error, &commit(head)))
     }
 
+    /// A fetched commit with another file in it: a commit of ours alone, in the mirror.
+    pub async fn with_file(
+        &self,
+        repository: &Repository,
+        (base, file): (&CommitSha, (&str, &str)),
+        stop: &CancellationToken,
+    ) -> Result<CommitSha, SourceError> {
+        let made = self.mirrors.with_file(repository.id, base, file, stop).await;
+        made.map_err(|error| from_git(error, &commit(base)))
+    }
+
     /// What git says.
     async fn fetch_with_token(
         &self,
@@ -190,7 +201,7 @@ pub(super) async fn lock_moved_at(
     Ok(seconds.map(|it| Timestamp(it.saturating_mul(1000))))
 }
 
-fn lock_file(dir: &str) -> String {
+pub(super) fn lock_file(dir: &str) -> String {
     if dir.is_empty() { "flake.lock".to_owned() } else { format!("{dir}/flake.lock") }
 }
 

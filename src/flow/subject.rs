@@ -42,11 +42,19 @@ impl Finder<'_> {
     /// Fetches what is needed and pins the flake.
     pub(super) async fn find(&self, facts: &RunFacts) -> Result<Subject, Interrupted> {
         let RunFacts { run, repository, .. } = facts;
-        let mirror = self.commits.fetch(repository, &run.sha, self.stop).await?;
+        let mirror = match &facts.trial {
+            None => self.commits.fetch(repository, &run.sha, self.stop).await?,
+            Some(trial) => {
+                let base = self.commits.fetch(repository, &trial.base, self.stop).await?;
+                let file = (trial.path.as_str(), trial.lock.as_str());
+                self.commits.with_file(repository, (&trial.base, file), self.stop).await?;
+                base
+            }
+        };
         let mut policy = source::policy(&mirror, &run.sha).await?;
         let skip = match &run.reason {
             _ if run.skip == Skip::Overruled => None,
-            Reason::MergeGroup(_) => None,
+            Reason::MergeGroup(_) | Reason::Update { .. } => None,
             Reason::Push(branch) if *branch == repository.default_branch => None,
             Reason::Push(_) | Reason::PullRequest(_) => {
                 let message = source::message(&mirror, &run.sha, self.stop).await?;
@@ -92,7 +100,10 @@ impl Finder<'_> {
                 let at = source::lock_moved_at(mirror, flake, self.stop).await?;
                 Ok(at.map(|at| LastMove::new(at, policy.update.stale_after)))
             }
-            Reason::Push(_) | Reason::PullRequest(_) | Reason::MergeGroup(_) => Ok(None),
+            Reason::Push(_)
+            | Reason::PullRequest(_)
+            | Reason::MergeGroup(_)
+            | Reason::Update { .. } => Ok(None),
         }
     }
 

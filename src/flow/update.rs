@@ -4,22 +4,21 @@
 //! The newest revision of each input is looked up once. From then on every set of inputs that is
 //! tried is made of the old and the new lock file ([`Lock::with`](crate::domain::lock::Lock::with)), in a copy of the repository, and
 //! evaluated and built by the engine of `check`; [`Search`] says which set comes next.
-mod copy;
+pub(super) mod copy;
 mod trial;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::AttrPath;
-use crate::domain::lock::NotAllowed;
 use crate::domain::lock::moved::InputPath;
 use crate::domain::policy::{HoldBack, UpdatePolicy};
 use crate::domain::update::outcome::{Broken, HeldBack, Move};
-use crate::domain::update::search::{self, Found, Hosts, Outcome, Search, Step, Trial, Why};
+use crate::domain::update::search::{Aim, Found, Search, Step};
 use crate::flow::check::{self, CheckError, CheckEvent, CheckRequest, source};
-use crate::flow::update::copy::{Copy, Theirs};
+use crate::flow::update::copy::{Copy, CopyError, Theirs};
 use crate::flow::update::trial::Trials;
 use crate::nix::eval::{EvalError, Evaluator};
 
@@ -94,14 +93,8 @@ pub enum UpdateError {
     Glob { glob: String, reason: String },
     #[error("no input of flake.lock is meant by {globs}; it has {known}")]
     NoInput { globs: String, known: String },
-    #[error("{0}")]
-    Lock(#[from] NotAllowed),
-    #[error("the new flake.lock cannot be written as JSON: {0}")]
-    Unwritable(#[from] serde_json::Error),
-    #[error("cannot use {}: {source}", .path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error("{} was changed meanwhile, and is left as it is; try again", .path.display())]
-    Changed { path: PathBuf },
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error("the gate would fail whatever moves: {0}")]
     Gate(String),
     #[error("stopped; flake.lock is as it was")]
@@ -141,7 +134,11 @@ pub async fn update(
     if !chosen.is_empty() {
         events(UpdateEvent::Looking(chosen.len()));
     }
-    let not_found = newest(&tools.evaluator, &copy, &chosen, events, &stop).await?;
+    let mut tell = |input: &InputPath, why: &str| {
+        events(UpdateEvent::NotFound(input.clone(), why.to_owned()));
+    };
+    let not_found = newest(&tools.evaluator, (&copy, &chosen), &mut tell, &stop).await;
+    let not_found = not_found.map_err(|_| UpdateError::Stopped)?;
     let new = copy.lock()?;
     let moving: BTreeSet<InputPath> =
         chosen.iter().filter(|it| old.moves(&new, it)).cloned().collect();
@@ -156,17 +153,15 @@ pub async fn update(
         }
     } else {
         trials.list(&stop).await?;
-        match wishes.hold_back {
-            HoldBack::Guilty => search(&mut trials, moving, events, &stop).await?,
-            HoldBack::All => all_or_nothing(&mut trials, moving, events, &stop).await?,
-        }
+        search(&mut trials, Search::new(moving, aim(wishes.hold_back)), events, &stop).await?
     };
     // What could not be known is not known to be good.
     let is_known = found.unknown.is_empty();
     let written = if found.moved.is_empty() || !is_known || *mode == Mode::DryRun {
         None
     } else {
-        Some(theirs.replace(&old.with(&new, &found.moved).text()?)?)
+        let text = old.with(&new, &found.moved).text().map_err(CopyError::from)?;
+        Some(theirs.replace(&text)?)
     };
     let mut report = trials.report(&check.flake, found);
     report.left =
@@ -185,40 +180,46 @@ fn wishes(policy: UpdatePolicy, inputs: &[String]) -> Result<UpdatePolicy, Updat
 
 /// Moves the copy's inputs to their newest revisions, all at once or, when that fails, one after
 /// another: one that is not to be had is in nobody's way.
-async fn newest(
+pub(super) async fn newest(
     evaluator: &Evaluator,
-    copy: &Copy,
-    chosen: &[InputPath],
-    events: &mut (dyn FnMut(UpdateEvent) + Send),
+    (copy, chosen): (&Copy, &[InputPath]),
+    not_found: &mut (dyn FnMut(&InputPath, &str) + Send),
     stop: &CancellationToken,
-) -> Result<Vec<(InputPath, String)>, UpdateError> {
-    let mut not_found = Vec::new();
+) -> Result<Vec<(InputPath, String)>, EvalError> {
+    let mut missing = Vec::new();
     if chosen.is_empty() || evaluator.lock(copy.flake(), chosen, stop).await.is_ok() {
-        return Ok(not_found);
+        return Ok(missing);
     }
     for input in chosen {
         match evaluator.lock(copy.flake(), std::slice::from_ref(input), stop).await {
             Ok(()) => {}
-            Err(EvalError::Cancelled) => return Err(UpdateError::Stopped),
+            Err(EvalError::Cancelled) => return Err(EvalError::Cancelled),
             Err(error) => {
                 let why = error.to_string();
-                events(UpdateEvent::NotFound(input.clone(), why.clone()));
-                not_found.push((input.clone(), why));
+                not_found(input, &why);
+                missing.push((input.clone(), why));
             }
         }
     }
-    Ok(not_found)
+    Ok(missing)
+}
+
+/// What a search by this wish is for.
+pub(super) fn aim(hold_back: HoldBack) -> Aim {
+    match hold_back {
+        HoldBack::Guilty => Aim::Most,
+        HoldBack::All => Aim::Whole,
+    }
 }
 
 type Answer = Found<InputPath, AttrPath>;
 
 async fn search(
     trials: &mut Trials<'_>,
-    moving: BTreeSet<InputPath>,
+    mut search: Search<InputPath, AttrPath>,
     events: &mut (dyn FnMut(UpdateEvent) + Send),
     stop: &CancellationToken,
 ) -> Result<Answer, UpdateError> {
-    let mut search = Search::new(moving);
     loop {
         match search.next() {
             Step::Done(found) => return Ok(found),
@@ -228,39 +229,4 @@ async fn search(
             }
         }
     }
-}
-
-/// Everything moves, or nothing where that breaks a host that is whole now.
-async fn all_or_nothing(
-    trials: &mut Trials<'_>,
-    moving: BTreeSet<InputPath>,
-    events: &mut (dyn FnMut(UpdateEvent) + Send),
-    stop: &CancellationToken,
-) -> Result<Answer, UpdateError> {
-    let of = |results: &BTreeMap<AttrPath, Outcome>, wanted: Outcome| {
-        let of = results.iter().filter(|(_, it)| **it == wanted);
-        of.map(|(attr, _)| attr.clone()).collect::<BTreeSet<AttrPath>>()
-    };
-    let all = Trial { moved: moving.clone(), hosts: Hosts::All };
-    let results = trials.run(&all, events, stop).await?;
-    let (failed, unknown) = (of(&results, Outcome::Failed), of(&results, Outcome::Unknown));
-    let mut broken_before = BTreeSet::new();
-    if !failed.is_empty() {
-        let before = Trial { moved: BTreeSet::new(), hosts: Hosts::These(failed.clone()) };
-        broken_before = of(&trials.run(&before, events, stop).await?, Outcome::Failed);
-    }
-    let hosts: BTreeSet<AttrPath> = failed.difference(&broken_before).cloned().collect();
-    if hosts.is_empty() && unknown.is_empty() {
-        return Ok(Found { moved: moving, held_back: vec![], broken_before, unknown });
-    }
-    let why = |input: &InputPath| {
-        let with = moving.iter().filter(|it| *it != input).cloned().collect();
-        if hosts.is_empty() {
-            Why::Unknown { hosts: unknown.clone() }
-        } else {
-            Why::Breaks { with, hosts: hosts.clone() }
-        }
-    };
-    let held_back = moving.iter().map(|it| search::HeldBack { input: it.clone(), why: why(it) });
-    Ok(Found { moved: BTreeSet::new(), held_back: held_back.collect(), broken_before, unknown })
 }

@@ -235,10 +235,10 @@ fn commented(body: &[u8]) -> Disposition {
     };
     let Some(comment) = comment else { return ignore("no `comment` in it") };
     let is_bot = comment.user.and_then(|it| it.kind).is_some_and(|kind| kind == "Bot");
-    if Command::read(&comment.body.unwrap_or_default()).is_none() {
+    let Some(command) = Command::read(&comment.body.unwrap_or_default()) else {
         return ignore("not a command");
-    }
-    if issue.and_then(|it| it.pull_request).is_none() {
+    };
+    if command.is_of_pull_request() && issue.and_then(|it| it.pull_request).is_none() {
         return ignore("not on a pull request");
     }
     if is_bot { ignore("bots give no commands") } else { Disposition::Act }

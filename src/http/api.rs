@@ -107,9 +107,20 @@ struct RepositoryJson<'v> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum ReasonJson<'v> {
-    Push { branch: &'v str },
-    PullRequest { number: i64 },
-    MergeGroup { branch: &'v str },
+    Push {
+        branch: &'v str,
+    },
+    PullRequest {
+        number: i64,
+    },
+    MergeGroup {
+        branch: &'v str,
+    },
+    /// A lock file that an update tries, counted from 1.
+    Update {
+        update: &'v str,
+        nth: u32,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -175,6 +186,9 @@ fn run_json<'v>(
             Reason::Push(branch) => ReasonJson::Push { branch: branch.as_str() },
             Reason::PullRequest(number) => ReasonJson::PullRequest { number: *number },
             Reason::MergeGroup(branch) => ReasonJson::MergeGroup { branch: branch.as_str() },
+            Reason::Update { update, nth } => {
+                ReasonJson::Update { update: update.as_str(), nth: *nth }
+            }
         },
         trust: run.trust,
         merge: run.merge.as_ref(),

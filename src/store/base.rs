@@ -97,7 +97,7 @@ fn is_of_the_commit(run: &Run) -> bool {
 fn worth(run: &Run) -> (bool, Tested) {
     let is_push = match &run.reason {
         Reason::Push(_) | Reason::MergeGroup(_) => true,
-        Reason::PullRequest(_) => false,
+        Reason::PullRequest(_) | Reason::Update { .. } => false,
     };
     (is_push, tested(run))
 }

@@ -9,6 +9,7 @@ use crate::domain::incoming::{
     InstallationChange, InstallationStanding, Repository, RepositoryChange,
 };
 use crate::domain::run::{Run, RunState};
+use crate::domain::update::life::Update;
 use crate::domain::verdict::Verdict;
 use crate::store::Store;
 use crate::store::bump;
@@ -18,10 +19,9 @@ use crate::store::moves::{Event, Ledger, Moved, RunStep, builds_of, run_by_id};
 use crate::store::people;
 use crate::store::reactions::{self, NewReaction};
 use crate::store::rows;
-use crate::store::{recover, repositories, standing};
+use crate::store::{recover, repositories, standing, updates};
 
 /// A decision, as the store carries it out.
-#[expect(clippy::large_enum_variant, reason = "a batch of these lives for one transaction")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decided {
     /// Nothing to do; says why.
@@ -51,6 +51,9 @@ pub enum Decided {
     Rejudge { run: RunId, rebase: Rebase, occurred_at: Timestamp },
     /// The App's installation changed.
     Installation(InstallationChange),
+    /// An update of a lock file is begun, unless one is on its way, and the comment that asked for it
+    /// is acknowledged.
+    Update { update: Update, reaction: Option<NewReaction> },
     /// What somebody asked for, and the reaction that their comment is owed.
     Act { acts: Vec<Act>, reaction: Option<NewReaction> },
     /// Repositories were renamed, moved, hidden, archived, or went out of reach or came back.
@@ -116,6 +119,7 @@ async fn settle(
         | Decided::Gone { .. }
         | Decided::Rejudge { .. }
         | Decided::Act { .. }
+        | Decided::Update { .. }
         | Decided::Installation(_)
         | Decided::Repositories(_) => (DeliveryState::Decided, None, now),
     };
@@ -200,16 +204,13 @@ async fn carry_out(
             for act in acts {
                 people::carry_out(tx, ledger, act).await?;
             }
-            match reaction {
-                Some(owed) => {
-                    // It may have no run yet. What it is called is known better from elsewhere.
-                    save_repository(tx, &owed.repository, Timestamp(0)).await?;
-                    reactions::owe(tx, &owed, now).await?;
-                    ledger.note(Event::ReactionOwed);
-                    Ok(())
-                }
-                None => Ok(()),
-            }
+            owe(tx, ledger, reaction.as_ref(), now).await
+        }
+        Decided::Update { update, reaction } => {
+            owe(tx, ledger, reaction.as_ref(), now).await?;
+            updates::ask(tx, &update, now).await?;
+            ledger.note(Event::UpdateWanted);
+            Ok(())
         }
         Decided::Installation(change) => changed(tx, ledger, change, now).await,
         Decided::Repositories(changes) => {
@@ -219,6 +220,21 @@ async fn carry_out(
             Ok(())
         }
     }
+}
+
+/// A comment is owed an answer.
+async fn owe(
+    tx: &mut AnyConnection,
+    ledger: &mut Ledger,
+    owed: Option<&NewReaction>,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(owed) = owed else { return Ok(()) };
+    // Its repository may have no run yet. What it is called is known better from elsewhere.
+    save_repository(tx, &owed.repository, Timestamp(0)).await?;
+    reactions::owe(tx, owed, now).await?;
+    ledger.note(Event::ReactionOwed);
+    Ok(())
 }
 
 async fn save_repository(
@@ -251,7 +267,7 @@ async fn save_repository(
 }
 
 /// `false` when there is a run of this repository, commit and reason.
-async fn insert_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result<bool> {
+pub(super) async fn insert_run(tx: &mut AnyConnection, run: &Run, now: Timestamp) -> Result<bool> {
     let verdict = match &run.state {
         RunState::Ended { verdict, .. } => Some(rows::to_json(verdict)?),
         RunState::AwaitingApproval

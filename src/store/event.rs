@@ -27,10 +27,12 @@ pub enum Event {
     DeliveryAsks,
     /// Something failed on a builder that is perhaps the builder's.
     BuilderSuspect,
+    /// An update of a lock file is to go on.
+    UpdateWanted,
 }
 
 impl Event {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::DeliveryWaiting,
         Self::RunRequested,
         Self::BuildWaiting,
@@ -42,6 +44,7 @@ impl Event {
         Self::HeadsAsked,
         Self::DeliveryAsks,
         Self::BuilderSuspect,
+        Self::UpdateWanted,
     ];
 
     /// Its name among instances.
@@ -58,6 +61,7 @@ impl Event {
             Self::HeadsAsked => "heads_asked",
             Self::DeliveryAsks => "delivery_asks",
             Self::BuilderSuspect => "builder_suspect",
+            Self::UpdateWanted => "update_wanted",
         }
     }
 

@@ -9,7 +9,8 @@ use crate::domain::run::Run;
 use crate::store::error::Result;
 use crate::store::moves::run_by_id;
 use crate::store::rows::{self, repository_columns};
-use crate::store::{RunClaim, Store, base, memory};
+use crate::store::trials::TrialFacts;
+use crate::store::{RunClaim, Store, base, memory, trials};
 
 /// What a plan is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct RunFacts {
     pub known: HashMap<AttrPath, Known>,
     /// What the run is judged against: what its base commit listed, and what became of it.
     pub against: Against,
+    /// What is tested, of a run that is an update's.
+    pub trial: Option<TrialFacts>,
 }
 
 impl Store {
@@ -39,6 +42,7 @@ impl Store {
             repository: rows::repository(&row)?,
             known: memory::known(&mut tx, run.repository).await?,
             against: base::against(&mut tx, &run).await?,
+            trial: trials::of_run(&mut tx, &run.id).await?,
             run,
         })
     }

@@ -51,6 +51,17 @@ pub struct Wanted {
 }
 
 impl Store {
+    /// Whether it is still to be told what changes on some host of a run.
+    pub async fn is_comparing(&self, run: &RunId) -> Result<bool> {
+        let found = sqlx::query(
+            "SELECT 1 AS one FROM insight WHERE run_id = $1 AND state = 'wanted' LIMIT 1",
+        )
+        .bind(run.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(found.is_some())
+    }
+
     /// What the run's commit is compared with.
     pub async fn set_origin(
         &self,

@@ -27,6 +27,8 @@
 //! - `base`: what is known of the commit that a run is compared with.
 //! - [`insights`]: what changes on each host.
 //! - [`locks`]: whose lock file has not moved for long.
+//! - [`updates`]: updates of lock files; [`trials`]: the runs by which they try some; [`pulls`]: what
+//!   came of them on GitHub; [`schedules`]: when the next is due.
 //! - `memory`: what is known of a host from earlier commits.
 //! - [`leases`]: which instances are alive, and what one of them does at a time; [`homes`]: where
 //!   derivations are, and who takes them over.
@@ -59,6 +61,7 @@ pub mod outlook;
 mod people;
 #[cfg(test)]
 mod plans;
+pub mod pulls;
 pub mod queue;
 pub mod reactions;
 pub mod recover;
@@ -67,9 +70,12 @@ pub mod reports;
 mod repositories;
 mod rows;
 pub mod runs;
+pub mod schedules;
 mod settle;
 mod standing;
 pub mod sweep;
+pub mod trials;
+pub mod updates;
 pub mod views;
 pub mod worth;
 

@@ -9,13 +9,14 @@ use crate::domain::evaluation::Known;
 use crate::domain::id::{AttemptId, AttrPath, BuildId, CommitSha};
 use crate::domain::lock::stale::LastMove;
 use crate::domain::queue;
-use crate::domain::run::Merge;
+use crate::domain::run::{Merge, Reason};
 use crate::domain::verdict::{Problem, Verdict};
 use crate::store::base;
 use crate::store::bump::{self, Pace};
 use crate::store::error::{Result, StoreError};
 use crate::store::moves::{BuildStep, Ledger, Moved, RunStep, build_by_id, builds_of, run_by_id};
 use crate::store::rows;
+use crate::store::schedules::{self, NextUpdate};
 use crate::store::settle::settle;
 use crate::store::views::run_and_repository;
 use crate::store::{RunClaim, Store, locks, memory};
@@ -65,6 +66,8 @@ pub struct Subject<'a> {
     pub evaluation: Option<&'a str>,
     /// When the lock file of the default branch's commit last moved.
     pub lock: Option<LastMove>,
+    /// When the lock file is to be updated next, by the default branch's policy.
+    pub next_update: Option<&'a NextUpdate>,
 }
 
 impl Store {
@@ -85,7 +88,10 @@ impl Store {
         for (nth, new) in listed.iter().enumerate() {
             let of = (run.created_at, &run.reason);
             let rank = queue::turn(of, &repository.default_branch, new.required, nth);
-            if insert_build(&mut tx, claim, new, rank, now).await? && new.label.is_some() {
+            let is_new = insert_build(&mut tx, claim, new, rank, now).await?;
+            // GitHub does not know an update's commit: it has no checks.
+            let is_shown = new.label.is_some() && !matches!(run.reason, Reason::Update { .. });
+            if is_new && is_shown {
                 bump::create_for_host(&mut tx, &claim.run, &new.id, now).await?;
             }
         }
@@ -125,7 +131,7 @@ impl Store {
         subject: &Subject<'_>,
         now: Timestamp,
     ) -> Result<()> {
-        let Subject { merge, compared_with, existing, evaluation, lock } = subject;
+        let Subject { merge, compared_with, existing, evaluation, lock, next_update } = subject;
         let mut tx = self.write().await?;
         hold(&mut tx, claim, now).await?;
         sqlx::query(
@@ -142,6 +148,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         locks::note(&mut tx, &claim.run).await?;
+        schedules::note(&mut tx, &claim.run, *next_update).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -90,6 +90,7 @@ impl Store {
         for text in [
             "UPDATE run SET claimed_until = 0 WHERE state <> 'ended' AND claimed_by = $1",
             "UPDATE attempt SET claimed_until = 0 WHERE state = 'running' AND claimed_by = $1",
+            "UPDATE lock_update SET claimed_until = 0 WHERE state <> 'ended' AND claimed_by = $1",
         ] {
             sqlx::query(text).bind(by).execute(&mut *tx).await?;
         }
@@ -109,11 +110,18 @@ impl Store {
             .bind(before.0)
             .execute(&mut *tx)
             .await?;
-        for table in ["report", "insight", "build", "run"] {
+        for table in ["report", "insight", "lock_trial", "build", "run"] {
             let key = if table == "run" { "id" } else { "run_id" };
             let text = format!("DELETE FROM {table} WHERE {key} IN {OLD}");
             sqlx::query(sqlx::AssertSqlSafe(text)).bind(before.0).execute(&mut *tx).await?;
         }
+        sqlx::query(
+            "DELETE FROM lock_update WHERE state = 'ended' AND state_at < $1 AND NOT EXISTS \
+             (SELECT 1 FROM lock_trial t WHERE t.update_id = lock_update.id)",
+        )
+        .bind(before.0)
+        .execute(&mut *tx)
+        .await?;
         let found = sqlx::query(
             "DELETE FROM attempt WHERE id IN (SELECT a.id FROM attempt a \
              WHERE a.state = 'ended' AND a.ended_at < $1 AND COALESCE(a.archived_at, 0) = 0 \

@@ -12,6 +12,8 @@ mod failures;
 mod forks;
 mod gate;
 mod github_trouble;
+#[path = "../world/inputs.rs"]
+mod inputs;
 mod insight;
 mod instances;
 mod killed;
@@ -35,6 +37,8 @@ mod reruns;
 mod server;
 mod skips;
 mod superseding;
+mod updates;
 #[path = "../world/mod.rs"]
 mod world;
+use world::nix;
 mod worth_reading;

@@ -41,5 +41,6 @@ mod people;
 mod postgres;
 mod reports;
 mod trust;
+mod updates;
 mod views;
 mod world;

@@ -5,6 +5,8 @@
 mod command;
 #[path = "../world/fleet.rs"]
 mod fleet;
+#[path = "../world/inputs.rs"]
+mod inputs;
 #[path = "../world/nix.rs"]
 mod nix;
 mod trouble;

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use serde_json::Value;
 
 use crate::command::{Checkout, system};
+use crate::inputs::{Inputs, flake};
 use crate::nix::TestNix;
 
 /// The checkout of a fleet, and the repositories of its inputs.
@@ -34,59 +35,38 @@ impl Fleet {
         fleet
     }
 
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs(&self.checkout.nix)
+    }
+
     /// `inputs.a.url = …;` of each.
     pub fn urls(&self, inputs: &[&str]) -> String {
-        let url = |it: &&str| format!("inputs.{it}.url = \"{}\";\n", self.url(it));
-        inputs.iter().map(url).collect()
+        self.inputs().urls(inputs)
     }
 
     pub fn url(&self, input: &str) -> String {
-        format!("git+file://{}", self.repository(input).display())
+        self.inputs().url(input)
     }
 
     pub fn repository(&self, input: &str) -> PathBuf {
-        self.checkout.nix.directory().join("inputs").join(input)
+        self.inputs().repository(input)
     }
 
     /// Writes the fleet's `flake.nix` into a folder of the checkout.
     pub fn flake(&self, folder: &str, declared: &str, inputs: &[&str], hosts: &[(&str, &str)]) {
-        let system = system();
-        let names = inputs.join(", ");
-        let host = |(name, script): &(&str, &str)| {
-            format!(
-                "{name}.config.system.build.toplevel = mk \"{name}\" \"{script}; echo 1 > $out\";\n"
-            )
-        };
-        let hosts: String = hosts.iter().map(host).collect();
-        let text = format!(
-            "{{\n{declared}\noutputs = {{ self, {names} }}: let\n\
-             mk = name: script: derivation {{\n\
-             inherit name; system = \"{system}\"; builder = \"/bin/sh\"; args = [ \"-e\" \"-c\" script ];\n\
-             }};\nin {{ nixosConfigurations = {{\n{hosts}}}; }};\n}}\n"
-        );
+        let text = flake(&system(), declared, inputs, hosts);
         let at = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         self.checkout.write(&format!("{at}flake.nix"), &text);
     }
 
     /// A new commit of an input, whose outputs are these.
     pub fn input(&self, name: &str, outputs: &str) {
-        self.input_with(name, "", "_", outputs);
+        self.inputs().commit(name, outputs);
     }
 
     /// The same with inputs of its own.
     pub fn input_with(&self, name: &str, declared: &str, names: &str, outputs: &str) {
-        let folder = self.repository(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let text = format!("{{ {declared} outputs = {names}: {{ {outputs} }}; }}\n");
-        std::fs::write(folder.join("flake.nix"), text).unwrap();
-        let git = |args: &[&str]| {
-            let who =
-                ["-C", folder.to_str().unwrap(), "-c", "user.name=A", "-c", "user.email=a@b.c"];
-            self.checkout.nix.output("git", [who.as_slice(), args].concat())
-        };
-        git(&["init", "--quiet", "--initial-branch=main"]);
-        git(&["add", "--all"]);
-        git(&["commit", "--quiet", "--message=a change"]);
+        self.inputs().commit_with(name, (declared, names), outputs);
     }
 
     /// Locks what is not locked yet, and commits.
@@ -117,11 +97,7 @@ impl Fleet {
             let node = lock["nodes"]["root"]["inputs"][name].as_str().unwrap();
             lock["nodes"][node]["locked"]["rev"].as_str().unwrap().to_owned()
         };
-        let tip = |name: &str| {
-            let folder = self.repository(name);
-            self.checkout.nix.output("git", ["-C", folder.to_str().unwrap(), "rev-parse", "HEAD"])
-        };
-        inputs.iter().copied().filter(|it| rev(it) == tip(it)).collect()
+        inputs.iter().copied().filter(|it| rev(it) == self.inputs().tip(it)).collect()
     }
 
     /// `fleetcheck update` in the checkout, with its output piped.

@@ -68,7 +68,7 @@ pub(super) fn is_gone(run: &NewRun, standing: &Standing, source: Source) -> Opti
             let is_before = source == Source::Webhook && (run.base.is_some() || is_last);
             ("the branch", at < since || (at == since && is_before))
         }
-        Reason::PullRequest(_) => return None,
+        Reason::PullRequest(_) | Reason::Update { .. } => return None,
     };
     is_gone.then(|| format!("older than the end of {what}"))
 }

@@ -123,7 +123,7 @@ fn links<'a>(new: &'a NewRun, newest: &'a Run, steps: &'a [Step]) -> Vec<Link<'a
             links.extend(new.base.as_ref().map(|before| (before, &new.sha)));
             links.extend(newest.base.as_ref().map(|before| (before, &newest.sha)));
         }
-        Reason::PullRequest(_) | Reason::MergeGroup(_) => {}
+        Reason::PullRequest(_) | Reason::MergeGroup(_) | Reason::Update { .. } => {}
     }
     links
 }

@@ -295,6 +295,10 @@ pub(super) fn comment(comment: &Comment, facts: &Facts<'_>) -> Decision {
     if !trust.permission.may_write() {
         return answer(vec![], Reaction::Refused);
     }
+    if comment.command == Command::Update {
+        let (repository, by) = (comment.repository.clone(), comment.by.clone());
+        return Decision::Update { repository, by };
+    }
     let done = head.as_ref().ok_or_else(|| "it has no run".to_owned()).and_then(|head| {
         match &comment.command {
             Command::Rerun { .. } if head.run.approval == Approval::Needed => {
@@ -311,6 +315,7 @@ pub(super) fn comment(comment: &Comment, facts: &Facts<'_>) -> Decision {
                 approve(head, &comment.by, Some(trust))
             }
             Command::Approve { .. } => Err("another commit is its head".to_owned()),
+            Command::Update => Err("it is not about this pull request".to_owned()),
         }
     });
     match done {

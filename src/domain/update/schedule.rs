@@ -94,6 +94,19 @@ impl Schedule {
         Ok(schedule)
     }
 
+    /// Both texts as one, from which [`Schedule::from_key`] reads it again.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{} {}", self.timezone, self.text)
+    }
+
+    /// The schedule of a key; `None` where this version cannot read it any more.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        let (timezone, cron) = key.split_once(' ')?;
+        Self::parse(cron, timezone).ok()
+    }
+
     /// The first moment after `after` at which it is due; `None` at the end of time.
     ///
     /// A time that the clocks leave out in spring is due when they go on; one that they show twice

@@ -5,6 +5,7 @@
 //! as one likes, answers may come in any order and before they are asked for, and after a restart it
 //! goes on where the answers that were remembered end.
 mod course;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,9 +77,19 @@ pub enum Why<I, H> {
 /// The answers by host; of a host that is not in it nothing is known yet.
 type Answer<H> = BTreeMap<H, Outcome>;
 
+/// What stays where it is when something breaks a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// What breaks it.
+    Most,
+    /// Everything.
+    Whole,
+}
+
 /// A search for the inputs that may move, and what it has learnt.
 #[derive(Clone, Debug)]
 pub struct Search<I, H> {
+    aim: Aim,
     inputs: BTreeSet<I>,
     answers: BTreeMap<BTreeSet<I>, Answer<H>>,
 }
@@ -86,14 +97,18 @@ pub struct Search<I, H> {
 impl<I: Ord + Clone, H: Ord + Clone> Search<I, H> {
     /// A search among the inputs that have a new revision.
     #[must_use]
-    pub fn new(inputs: BTreeSet<I>) -> Self {
-        Self { inputs, answers: BTreeMap::new() }
+    pub fn new(inputs: BTreeSet<I>, aim: Aim) -> Self {
+        Self { aim, inputs, answers: BTreeMap::new() }
     }
 
     /// What to try next, or what was found. Asking does not change it.
     #[must_use]
     pub fn next(&self) -> Step<I, H> {
-        Course::run(self).map_or_else(Step::Try, Step::Done)
+        let found = match self.aim {
+            Aim::Most => Course::run(self),
+            Aim::Whole => self.whole(),
+        };
+        found.map_or_else(Step::Try, Step::Done)
     }
 
     /// Takes the answer to a trial. It names every host that was asked for, also one that could not

@@ -297,7 +297,7 @@ impl Recover {
         let is_tested = |branch: &Branch| newest.contains_key(&Reason::Push(branch.clone()));
         let others = newest.keys().any(|it| match it {
             Reason::Push(branch) => branch != default,
-            Reason::PullRequest(_) | Reason::MergeGroup(_) => false,
+            Reason::PullRequest(_) | Reason::MergeGroup(_) | Reason::Update { .. } => false,
         });
         let mut built = vec![found];
         if others || !policy.build.branches.is_empty() {

@@ -6,30 +6,42 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::domain::lock::Lock;
-use crate::flow::update::UpdateError;
+use crate::domain::lock::{Lock, NotAllowed};
 use crate::nix::eval::Copied;
 
 const FILE: &str = "flake.lock";
 /// Bytes of a lock file; the largest have some hundred thousand.
 const LARGEST: u64 = 8 << 20;
 
+/// Why a copy, or a lock file, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    #[error("{0}")]
+    Lock(#[from] NotAllowed),
+    #[error("the new flake.lock cannot be written as JSON: {0}")]
+    Unwritable(#[from] serde_json::Error),
+    #[error("cannot use {}: {source}", .path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{} was changed meanwhile, and is left as it is; try again", .path.display())]
+    Changed { path: PathBuf },
+}
+
 /// The files of a repository in a folder of our own, gone when it is dropped.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub(in crate::flow) struct Copy {
     folder: TempDir,
     dir: String,
 }
 
 impl Copy {
     /// Of these files, as they are in the Nix store; `dir` is the flake's folder in them.
-    pub(super) fn of(files: &str, dir: &str, scratch: &Path) -> Result<Self, UpdateError> {
+    pub(in crate::flow) fn of(files: &str, dir: &str, scratch: &Path) -> Result<Self, CopyError> {
         let folder = tempfile::tempdir_in(scratch).map_err(|it| io(scratch, it))?;
         copy(Path::new(files), folder.path())?;
         Ok(Self { folder, dir: dir.to_owned() })
     }
 
-    pub(super) fn flake(&self) -> Copied<'_> {
+    pub(in crate::flow) fn flake(&self) -> Copied<'_> {
         Copied { root: self.folder.path(), dir: &self.dir }
     }
 
@@ -38,7 +50,7 @@ impl Copy {
     }
 
     /// Its lock file; Nix writes none for a flake without inputs.
-    pub(super) fn lock(&self) -> Result<Lock, UpdateError> {
+    pub(in crate::flow) fn lock(&self) -> Result<Lock, CopyError> {
         let file = self.file();
         match fs::symlink_metadata(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::none()),
@@ -51,7 +63,7 @@ impl Copy {
         }
     }
 
-    pub(super) fn set_lock(&self, lock: &Lock) -> Result<(), UpdateError> {
+    pub(super) fn set_lock(&self, lock: &Lock) -> Result<(), CopyError> {
         let file = self.file();
         fs::write(&file, lock.text()?).map_err(|it| io(&file, it))
     }
@@ -66,17 +78,17 @@ pub(super) struct Theirs {
 
 impl Theirs {
     /// That of the flake in this folder.
-    pub(super) fn of(folder: &Path) -> Result<Self, UpdateError> {
+    pub(super) fn of(folder: &Path) -> Result<Self, CopyError> {
         let path = folder.join(FILE);
         let text = text(&path)?;
         Ok(Self { path, text })
     }
 
     /// Writes another in its place: the whole of it, or nothing.
-    pub(super) fn replace(self, new: &str) -> Result<PathBuf, UpdateError> {
+    pub(super) fn replace(self, new: &str) -> Result<PathBuf, CopyError> {
         let Self { path, text: before } = self;
         if text(&path)? != before {
-            return Err(UpdateError::Changed { path });
+            return Err(CopyError::Changed { path });
         }
         // A link is followed, as an editor would.
         let target = path.canonicalize().unwrap_or_else(|_| path.clone());
@@ -94,7 +106,7 @@ impl Theirs {
     }
 }
 
-fn text(path: &Path) -> Result<Option<Vec<u8>>, UpdateError> {
+fn text(path: &Path) -> Result<Option<Vec<u8>>, CopyError> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -104,7 +116,7 @@ fn text(path: &Path) -> Result<Option<Vec<u8>>, UpdateError> {
 
 /// A link is copied as a link: what it leads to is read by Nix alone, which refuses to leave the
 /// copy.
-fn copy(from: &Path, to: &Path) -> Result<(), UpdateError> {
+fn copy(from: &Path, to: &Path) -> Result<(), CopyError> {
     for entry in fs::read_dir(from).map_err(|it| io(from, it))? {
         let entry = entry.map_err(|it| io(from, it))?;
         let (path, target) = (entry.path(), to.join(entry.file_name()));
@@ -126,15 +138,15 @@ fn copy(from: &Path, to: &Path) -> Result<(), UpdateError> {
     Ok(())
 }
 
-fn io(path: &Path, source: std::io::Error) -> UpdateError {
-    UpdateError::Io { path: path.to_owned(), source }
+fn io(path: &Path, source: std::io::Error) -> CopyError {
+    CopyError::Io { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn replace(folder: &Path, new: &str) -> Result<PathBuf, UpdateError> {
+    fn replace(folder: &Path, new: &str) -> Result<PathBuf, CopyError> {
         Theirs::of(folder)?.replace(new)
     }
 

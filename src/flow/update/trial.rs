@@ -10,12 +10,13 @@ use crate::domain::lock::moved::InputPath;
 use crate::domain::lock::revision::Revision;
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
+use crate::domain::update::answer::{self, Wanted};
 use crate::domain::update::outcome::{Broken, Held, HeldBack, Move};
 use crate::domain::update::search::{Found, Hosts, Outcome, Trial, Why};
 use crate::flow::check::work::Work;
 use crate::flow::check::{self, CheckEvent, CheckRequest, CheckedHost};
 use crate::flow::evaluate::Tools;
-use crate::flow::update::copy::Copy;
+use crate::flow::update::copy::{Copy, CopyError};
 use crate::flow::update::{UpdateError, UpdateEvent, UpdateReport};
 use crate::nix::eval::EvalError;
 use crate::nix::flake::Pinned;
@@ -137,7 +138,7 @@ impl<'a> Trials<'a> {
         tell(CheckEvent::Listed(listed.collect()));
         let scratch = &self.request.scratch;
         let logs = tempfile::tempdir_in(scratch)
-            .map_err(|source| UpdateError::Io { path: scratch.clone(), source })?;
+            .map_err(|source| CopyError::Io { path: scratch.clone(), source })?;
         let mut work = Work::new(self.request, self.tools, logs.path(), plan.builds);
         work.knows(&self.failed);
         work.run(pinned, &mut tell, stop).await;
@@ -171,17 +172,7 @@ impl<'a> Trials<'a> {
             }
             (None, None) => (Outcome::Unknown, Some(Broken::Said("it was not done".to_owned()))),
             (Some(ending), _) => {
-                let outcome = match ending {
-                    Ending::Reused | Ending::Built { .. } => Outcome::Passed,
-                    Ending::EvaluationFailed(_) | Ending::BuildFailed(_) | Ending::TimedOut(_) => {
-                        Outcome::Failed
-                    }
-                    Ending::Superseded { .. }
-                    | Ending::Cancelled { .. }
-                    | Ending::Skipped { .. }
-                    | Ending::Transient { .. }
-                    | Ending::Internal { .. } => Outcome::Unknown,
-                };
+                let outcome = answer::outcome(ending, Wanted::Built);
                 (outcome, (outcome != Outcome::Passed).then(|| Broken::Ended(ending.clone())))
             }
         }

@@ -122,6 +122,7 @@ fn reason(run: &Run) -> String {
         Reason::Push(branch) => format!("push to {branch}"),
         Reason::PullRequest(number) => format!("pull request {number}"),
         Reason::MergeGroup(branch) => format!("merge group {branch}"),
+        Reason::Update { nth, .. } => format!("update of flake.lock, try {nth}"),
     }
 }
 

@@ -61,6 +61,10 @@ impl State {
         on.map(|it| it.body.clone()).collect()
     }
 
+    pub(super) fn has_issue(&self, repository: i64, number: i64) -> bool {
+        self.issues.iter().any(|it| (it.repository, it.number) == (repository, number))
+    }
+
     fn issue(&mut self, repository: i64, number: i64) -> Option<&mut Issue> {
         self.issues.iter_mut().find(|it| (it.repository, it.number) == (repository, number))
     }

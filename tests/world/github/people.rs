@@ -125,10 +125,10 @@ impl FakeGitHub {
             let id = state.next_id();
             state.comments.push((id, Vec::new()));
             let mut body = event(state.repository(repo.id), "created", login);
-            body["issue"] = json!({
-                "number": number,
-                "pull_request": { "url": "https://github.invalid/pulls" },
-            });
+            body["issue"] = json!({ "number": number });
+            if !state.has_issue(repo.id, number) {
+                body["issue"]["pull_request"] = json!({ "url": "https://github.invalid/pulls" });
+            }
             body["comment"] = json!({ "id": id, "body": text, "user": body["sender"] });
             (id, body)
         };

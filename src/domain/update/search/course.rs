@@ -208,7 +208,7 @@ impl<'a, I: Ord + Clone, H: Ord + Clone> Course<'a, I, H> {
     }
 }
 
-fn found<I, H: Ord>(moved: BTreeSet<I>, held_back: Vec<HeldBack<I, H>>) -> Found<I, H> {
+pub(super) fn found<I, H: Ord>(moved: BTreeSet<I>, held_back: Vec<HeldBack<I, H>>) -> Found<I, H> {
     Found { moved, held_back, broken_before: BTreeSet::new(), unknown: BTreeSet::new() }
 }
 
@@ -216,7 +216,7 @@ fn with<I: Ord + Clone>(set: &BTreeSet<I>, more: &[I]) -> BTreeSet<I> {
     set.iter().chain(more).cloned().collect()
 }
 
-fn those<H: Ord + Clone>(answer: &Answer<H>, outcome: Outcome) -> BTreeSet<H> {
+pub(super) fn those<H: Ord + Clone>(answer: &Answer<H>, outcome: Outcome) -> BTreeSet<H> {
     let them = answer.iter().filter(|(_, it)| **it == outcome);
     them.map(|(host, _)| host.clone()).collect()
 }

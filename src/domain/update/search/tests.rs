@@ -1,5 +1,6 @@
 mod stories;
 mod weather;
+mod whole;
 mod worlds;
 
 use super::*;
@@ -16,7 +17,7 @@ struct Told {
 /// Searches among so many inputs, `a` and so on, for these hosts.
 fn search(count: u8, hosts: &str, comes: impl Fn(&Inputs, char) -> Outcome) -> Told {
     let inputs: Inputs = (b'a'..b'a' + count).collect();
-    let (mut search, mut tried) = (Search::new(inputs), Vec::new());
+    let (mut search, mut tried) = (Search::new(inputs, Aim::Most), Vec::new());
     let mut known = BTreeSet::new();
     loop {
         let step = search.next();
@@ -98,7 +99,7 @@ impl Told {
 #[test]
 fn an_answer_that_lacks_a_host_does_not_pass_for_it() {
     let inputs: Inputs = "ab".bytes().collect();
-    let mut search = Search::<u8, char>::new(inputs.clone());
+    let mut search = Search::<u8, char>::new(inputs.clone(), Aim::Most);
     let first = Trial { moved: inputs, hosts: Hosts::All };
     assert_eq!(search.next(), Step::Try(first.clone()));
     search.learn(first.clone(), BTreeMap::new());
@@ -121,7 +122,7 @@ fn what_is_told_ahead_is_not_asked_and_what_the_update_mends_is_not_given_up() {
         let hosts = Hosts::These(hosts.chars().collect());
         Trial { moved: moved.bytes().collect(), hosts }
     };
-    let mut search = Search::new("ab".bytes().collect());
+    let mut search = Search::new("ab".bytes().collect(), Aim::Most);
     let (passed, failed) = (Outcome::Passed, Outcome::Failed);
     search.learn(trial("", "XY"), BTreeMap::from([('X', failed), ('Y', passed)]));
     search.learn(trial("ab", "XY"), BTreeMap::from([('X', passed), ('Y', failed)]));
@@ -139,7 +140,7 @@ fn what_was_learnt_first_stays_and_a_restart_goes_on_from_it() {
     let comes = |moved: &Inputs, host: char| failed_if(host == 'X' && has(moved, "bd"));
     let told = search(5, "XY", comes);
     for length in 0..told.tried.len() {
-        let mut again = Search::new((b'a'..b'f').collect());
+        let mut again = Search::new((b'a'..b'f').collect(), Aim::Most);
         for (moved, answer) in told.tried[..length].iter().rev() {
             let hosts = Hosts::These(answer.keys().copied().collect());
             again.learn(Trial { moved: moved.clone(), hosts: hosts.clone() }, answer.clone());
