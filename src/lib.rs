@@ -13,6 +13,8 @@
 //!  flow::archive   attempt ended    → its log, into the bucket       ║       ║
 //!  flow::insight   builds Ended     → nix::closure   → insight       ║       ║
 //!  flow::report    known ≠ shown    → domain::page   → github checks ║       ║ ──▶ GitHub
+//!  flow::schedule  a schedule fires → update                         ║       ║
+//!  flow::updates   update           → runs            → github pulls  ║       ║
 //!  flow::recover   known ≠ GitHub's → github heads   → delivery      ║       ║
 //!  flow::sweep     time has passed                   → all of these  ╚═══════╝
 //! ```
@@ -23,10 +25,12 @@
 //! [`flow::build`] claims an attempt at a derivation and realises it over Nix's worker protocol;
 //! [`flow::archive`] puts its log where other instances find it;
 //! [`flow::insight`] compares what was built with the commit before;
-//! [`flow::report`] makes GitHub show what the store knows. No stage calls the next: it leaves a
-//! row, and a wakeup ([`flow::shared::Wakeups`]) says no more than "look". [`flow::check`] is the
-//! same engine at a terminal, without GitHub and without a store; [`flow::update`] asks it which
-//! inputs of `flake.lock` may move.
+//! [`flow::report`] makes GitHub show what the store knows. [`flow::updates`] tries lock files with
+//! runs of their own, which GitHub never sees, and makes of what may move a pull request, which is
+//! tested like anybody's. No stage calls the next: it leaves a row, and a wakeup
+//! ([`flow::shared::Wakeups`]) says no more than "look". [`flow::check`] is the same engine at a
+//! terminal, without GitHub and without a store; [`flow::update`] asks it which inputs of
+//! `flake.lock` may move, by the same search as [`flow::updates`].
 //!
 //! Several instances may share a store in `PostgreSQL`, each with its [`app::roles`]: a wakeup then
 //! also travels from one to the others, as a notice that may be lost. A derivation is in the Nix
