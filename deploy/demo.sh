@@ -15,6 +15,8 @@
 #   the builder is switched on, a Nix store of its own behind an sshd on loopback: what waited for it
 #   is built there and turns green. Without sshd and namespaces for it, which a user without root may
 #   lack, it is said what is missing, and that host goes on waiting
+#   a second fleet whose inputs have moved: a pull request that updates its lock file, without the
+#   input that breaks a host
 #
 # At the end the pages stay up until Ctrl-C.
 #
@@ -345,6 +347,51 @@ mend_fleet() {
   git commit --quiet --all --message='Mend raider and viper'
 }
 
+# input NAME OUTPUTS: a new commit of an input, a git repository of its own.
+input() {
+  mkdir -p "$work/inputs/$1"
+  cd "$work/inputs/$1"
+  printf '{ outputs = _: { %s }; }\n' "$2" >flake.nix
+  [[ -d .git ]] || git init --quiet --initial-branch=main .
+  git add --all
+  git commit --quiet --message="$2"
+}
+
+# A second fleet, of two hosts and two inputs, with a lock file.
+make_homelab() {
+  input dradis 'version = "1";'
+  input gtk 'version = "1";'
+  mkdir "$work/homelab"
+  cd "$work/homelab"
+  cat >flake.nix <<NIX
+{
+  inputs.dradis.url = "git+file://$work/inputs/dradis";
+  inputs.gtk.url = "git+file://$work/inputs/gtk";
+  outputs = { dradis, gtk, ... }:
+    let
+      host = name: uses: {
+        config.system.build.toplevel = derivation {
+          inherit name;
+          system = "$here";
+          builder = "/bin/sh";
+          args = [ "-c" "echo \${uses.version} > \$out" ];
+        };
+      };
+    in
+    { nixosConfigurations = { atlantia = host "atlantia" dradis; triton = host "triton" gtk; }; };
+}
+NIX
+  git init --quiet --initial-branch=main .
+  git add --all
+  "$nix" flake lock "path:$PWD" 2>"$work/lock.log" || die "nix flake lock:" "$(cat "$work/lock.log")"
+  git add --all
+  git commit --quiet --message='A fleet of two, with inputs'
+}
+
+pull_request_of_homelab() {
+  get "$github/_/pulls?repository=acme/homelab" | jq -e '.[0]' >"$work/pull.json"
+}
+
 # github_event PATH KEY=VALUE…: something happens on the stand-in, which tells fleetcheck.
 github_event() {
   local path=$1 pair query=()
@@ -454,6 +501,27 @@ fleet / viper	success" || die "basestar's sshd said:" "$(tail -n 20 "$work/bases
   [[ -n $(find "$work/basestar/store" -maxdepth 1 -name '*pegasus*' -not -name '*.drv') ]] ||
     die "pegasus was not built in basestar's store:" "$(ls "$work/basestar/store")"
 fi
+
+make_homelab
+github_event push repository=acme/homelab branch=main from="$work/homelab"
+sha=$(git rev-parse HEAD)
+printf '\npushed %.7s to main of acme/homelab, a fleet with a flake.lock\n\n' "$sha"
+follow "$sha" "fleet	success
+fleet / atlantia	success
+fleet / triton	success"
+
+input dradis 'version = "2";'
+input gtk 'version = throw "gtk-engine-murrine was removed";'
+cd "$work/homelab"
+"$programs/fleetcheck" update --repo acme/homelab --config "$work/fleetcheck.toml" >/dev/null
+printf '\nboth inputs have a newer commit, and that of gtk breaks triton; asked for an update\n\n'
+wait_for "$patience" pull_request_of_homelab || die "no update pull request was opened."
+printf '        pull request %s: %s\n\n' "$(jq -r .number "$work/pull.json")" "$(jq -r .title "$work/pull.json")"
+jq -r .body "$work/pull.json" | sed -n '/### Held back/,/^---/p' | sed '$d; s/^/        /'
+sha=$(jq -r .sha "$work/pull.json")
+follow "$sha" "fleet	success
+fleet / atlantia	success
+fleet / triton	success"
 
 printf '\nThe checks are as they should be.\n'
 if ! $once; then

@@ -14,6 +14,7 @@
 //! - `POST /_/rerun?repository=OWNER/NAME&sha=SHA&name=CHECK`: somebody presses "Re-run" on it.
 //! - `POST /_/button?repository=OWNER/NAME&sha=SHA&name=CHECK&identifier=I&login=L`: L presses a
 //!   button of the App's own on it.
+//! - `GET /_/pulls?repository=OWNER/NAME`: the pull requests that the App has opened.
 //! - `GET /_/checks?sha=SHA`: `{"check_runs": […], "statuses": […]}`, the newest of each name.
 #![expect(clippy::unwrap_used, reason = "a harness: it may panic")]
 #[path = "../tests/world/github/mod.rs"]
@@ -90,6 +91,7 @@ async fn main() {
         .route("/_/member", post(member))
         .route("/_/rerun", post(rerun))
         .route("/_/button", post(button))
+        .route("/_/pulls", get(pulls))
         .route("/_/checks", get(checks))
         .with_state(Arc::clone(&control));
     let options = Options {
@@ -102,6 +104,7 @@ async fn main() {
     };
     let github = FakeGitHub::start(options).await;
     github.set_webhook(&webhook);
+    github.grant_updates();
     std::fs::write(data.join("app-id"), github.app_id().to_string()).unwrap();
     std::fs::write(data.join("app.pem"), github.private_key_pem()).unwrap();
     std::fs::write(data.join("webhook-secret"), github.secret()).unwrap();
@@ -216,4 +219,24 @@ struct Checks {
 
 async fn checks(State(control): State<Arc<Control>>, Query(of): Query<Checks>) -> Answered {
     Ok(Json(control.github()?.checks_document(&of.sha)))
+}
+
+#[derive(Deserialize)]
+struct Of {
+    repository: String,
+}
+
+async fn pulls(State(control): State<Arc<Control>>, Query(of): Query<Of>) -> Answered {
+    let repo = control.repository(&of.repository)?;
+    let pulls = control.github()?.pulls(&repo).into_iter().map(|it| {
+        json!({
+            "number": it.number,
+            "state": it.state,
+            "branch": it.branch,
+            "sha": it.head,
+            "title": it.title,
+            "body": it.body,
+        })
+    });
+    Ok(Json(pulls.collect()))
 }
