@@ -34,6 +34,12 @@ pub const LOGS_ARCHIVED: &str = "fleetcheck_logs_archived_total";
 pub const LOGS_FETCHED: &str = "fleetcheck_logs_fetched_total";
 /// Gauge of repositories whose lock file has not moved for `update.stale_after`.
 pub const STALE_LOCKS: &str = "fleetcheck_stale_locks";
+/// Gauge of updates of lock files that are on their way, by `state`: requested, searching,
+/// proposing, merging.
+pub const UPDATES: &str = "fleetcheck_updates";
+/// Gauge of what should have happened and did not, by `kind`: `stale_lock`, `not_ended`,
+/// `not_fired`, waiting.
+pub const UPDATE_SILENCES: &str = "fleetcheck_update_silences";
 
 /// Counter of deliveries that did not reach us.
 pub const MISSED: &str = "fleetcheck_missed_deliveries_total";
@@ -124,6 +130,8 @@ fn describe() {
     describe_counter!(LOGS_ARCHIVED, "Logs put into the bucket.");
     describe_counter!(LOGS_FETCHED, "Logs fetched from the bucket.");
     describe_gauge!(STALE_LOCKS, "Repositories whose lock file has not moved for long.");
+    describe_gauge!(UPDATES, "Updates of lock files that are on their way.");
+    describe_gauge!(UPDATE_SILENCES, "What should have happened to lock files and did not.");
     describe_counter!(MISSED, "Deliveries that did not reach us.");
     describe_counter!(ASKED_AGAIN, "Deliveries that GitHub was asked for again.");
     describe_counter!(RECOVERED, "What was found by looking at GitHub.");

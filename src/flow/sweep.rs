@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Timestamp;
 use crate::domain::plan::Capability;
+use crate::domain::update::tracking::{Silence, silences};
 use crate::flow::build;
 use crate::flow::shared::Shared;
 use crate::flow::sweep::mirrors::Upkeep;
@@ -157,14 +158,17 @@ impl Stage for Sweep {
         self.mirrors.lock().await.look(stop);
         let moved = store.refresh(self.shared.clock.now(), REFRESHED).await?;
         self.shared.wakeups.tell(&moved);
-        show(&store.counts().await?, store.stale_locks(self.shared.clock.now()).await?.len());
+        show(&store.counts().await?);
+        let now = self.shared.clock.now();
+        let facts = store.update_facts().await?;
+        show_silences(facts.iter().flat_map(|(_, facts)| silences(facts, now)));
         Ok(Step::Idle)
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge of how many rows there are")]
-fn show(counts: &Counts, stale_locks: usize) {
-    let Counts { runs, builds, reports_behind, deliveries_undecided } = counts;
+fn show(counts: &Counts) {
+    let Counts { runs, builds, updates, reports_behind, deliveries_undecided } = counts;
     for (queue, states) in [("runs", runs), ("builds", builds)] {
         for state in
             ["awaiting_approval", "requested", "listed", "evaluating", "waiting", "building"]
@@ -176,5 +180,20 @@ fn show(counts: &Counts, stale_locks: usize) {
     for (queue, count) in [("reports", reports_behind), ("deliveries", deliveries_undecided)] {
         metrics::gauge!(telemetry::QUEUE, "queue" => queue, "state" => "behind").set(*count as f64);
     }
-    metrics::gauge!(telemetry::STALE_LOCKS).set(stale_locks as f64);
+    for state in ["requested", "searching", "proposing", "merging"] {
+        let count = updates.get(state).copied().unwrap_or_default();
+        metrics::gauge!(telemetry::UPDATES, "state" => state).set(count as f64);
+    }
+}
+
+fn show_silences(all: impl Iterator<Item = Silence>) {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for it in all {
+        *counts.entry(it.kind()).or_default() += 1;
+    }
+    let count = |kind: &str| f64::from(counts.get(kind).copied().unwrap_or_default());
+    for kind in Silence::KINDS {
+        metrics::gauge!(telemetry::UPDATE_SILENCES, "kind" => kind).set(count(kind));
+    }
+    metrics::gauge!(telemetry::STALE_LOCKS).set(count(Silence::STALE_LOCK));
 }

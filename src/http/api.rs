@@ -4,7 +4,7 @@
 //!   without their builds. A private repository's list is empty, as an unknown one's.
 //! - `GET /api/v1/runs/{id}`: one run with its `builds`.
 //! - `GET /api/v1/builds/{id}`: one build.
-//! - `GET /api/v1/deliveries`: see `http::deliveries`.
+//! - `GET /api/v1/deliveries`: see `http::deliveries`; `GET /api/v1/updates`: `http::updates`.
 //!
 //! A **run**: `id`; `repository` (`owner`, `name`); `sha`; `reason` (`kind`: `push` with `branch`, or
 //! `pull_request` with `number`); `created_at`; `state` (`awaiting_approval`, `requested`,
@@ -99,9 +99,15 @@ struct TurnJson {
 }
 
 #[derive(Debug, Serialize)]
-struct RepositoryJson<'v> {
+pub(super) struct RepositoryJson<'v> {
     owner: &'v str,
     name: &'v str,
+}
+
+impl<'v> RepositoryJson<'v> {
+    pub(super) fn of(it: &'v Repository) -> Self {
+        Self { owner: it.owner.as_str(), name: it.name.as_str() }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -177,10 +183,7 @@ fn run_json<'v>(
 ) -> RunJson<'v> {
     RunJson {
         id: run.id.as_str(),
-        repository: RepositoryJson {
-            owner: repository.owner.as_str(),
-            name: repository.name.as_str(),
-        },
+        repository: RepositoryJson::of(repository),
         sha: run.sha.as_str(),
         reason: match &run.reason {
             Reason::Push(branch) => ReasonJson::Push { branch: branch.as_str() },
@@ -300,11 +303,15 @@ pub(super) async fn runs(
     }
 }
 
+/// The owner and the name that a list is asked for.
+pub(super) fn repository_named(repo: Option<&str>) -> Result<(&str, &str), Failed> {
+    let named = repo.unwrap_or_default().split_once('/');
+    named.ok_or(Failed(StatusCode::BAD_REQUEST, "give a repository: ?repo=OWNER/NAME"))
+}
+
 async fn list(front: &Front, wanted: &Wanted) -> Result<Vec<RunLine>, Failed> {
     let bad = |text| Failed(StatusCode::BAD_REQUEST, text);
-    let repo = wanted.repo.as_deref().unwrap_or_default();
-    let (owner, name) =
-        repo.split_once('/').ok_or_else(|| bad("give a repository: ?repo=OWNER/NAME"))?;
+    let (owner, name) = repository_named(wanted.repo.as_deref())?;
     let sha: Option<CommitSha> = match wanted.sha.as_deref() {
         None => None,
         Some(sha) => {

@@ -6,6 +6,7 @@
 //! - `pages`: what people read. [`api`]: the same as JSON.
 //! - `builders`: the machines, and what runs there.
 //! - `deliveries`: what GitHub sent, and what did not reach us.
+//! - `updates`: how it stands with the updates of a repository's lock file.
 //! - `logs`: an attempt's log, whole or as it grows; `archived` and `elsewhere`: one that another
 //!   instance wrote, from the bucket or from that instance.
 //! - [`health`]: `/healthz`, `/readyz`, `/metrics`.
@@ -21,6 +22,7 @@ mod limits;
 mod logs;
 mod pages;
 mod sight;
+mod updates;
 pub mod webhook;
 
 use std::fmt;
@@ -100,6 +102,7 @@ pub fn router(front: Arc<Front>) -> Router {
         .route("/logs/{attempt}", get(elsewhere::give))
         .route("/api/v1/builders", get(builders::json))
         .route("/api/v1/deliveries", get(deliveries::json))
+        .route("/api/v1/updates", get(updates::json))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/runs/{id}", get(api::run))
         .route("/api/v1/builds/{id}", get(api::build))

@@ -15,14 +15,17 @@ use crate::domain::incoming::{Repository, Visibility};
 use crate::domain::page::{BuildView, RunLine, RunView};
 use crate::flow::shared::tell_counts;
 use crate::http::pages::build::{Log, LogPart};
+use crate::http::pages::home::Home;
 use crate::http::pages::{self, home};
 use crate::http::{Front, logs, retry_later};
 use crate::store::StoreError;
-use crate::store::locks::StaleLock;
 use crate::store::views::{AttemptView, Before, BuildDetail};
 
 /// Runs on the front page.
 const RECENT: usize = 30;
+
+/// Updates on the front page.
+const UPDATES: i64 = 50;
 
 /// How long a list of them is good enough.
 const FRESH: Duration = Duration::from_secs(2);
@@ -166,8 +169,7 @@ pub(super) struct Recent(Mutex<Option<Known>>);
 
 struct Known {
     at: Instant,
-    runs: Vec<RunView>,
-    locks: Vec<StaleLock>,
+    home: Home,
 }
 
 /// `GET /`.
@@ -179,12 +181,14 @@ pub(super) async fn home(front: &Front, kept: &Recent) -> Result<Response, Unsee
         Some(fresh) => fresh,
         None => Known {
             at: Instant::now(),
-            runs: recent(front).await?,
-            locks: front.store.stale_locks(now).await?,
+            home: Home {
+                runs: recent(front).await?,
+                updates: front.store.public_updates(UPDATES).await?,
+                facts: front.store.update_facts().await?,
+            },
         },
     };
-    let Known { at: _, runs, locks } = kept.insert(known);
-    Ok(home::render(runs, locks, &front.links, now))
+    Ok(home::render(&kept.insert(known).home, &front.links, now))
 }
 
 /// `GET /runs/{id}`.

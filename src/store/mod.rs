@@ -26,9 +26,10 @@
 //! - [`outlook`]: how it goes on with what is not done.
 //! - `base`: what is known of the commit that a run is compared with.
 //! - [`insights`]: what changes on each host.
-//! - [`locks`]: whose lock file has not moved for long.
+//! - `locks`: when lock files last moved.
 //! - [`updates`]: updates of lock files; [`trials`]: the runs by which they try some; [`pulls`]: what
-//!   came of them on GitHub; [`schedules`]: when the next is due.
+//!   came of them on GitHub; [`schedules`]: when the next is due; [`tracked`]: what people are told
+//!   of them unasked, and [`overview`]: when they look.
 //! - `memory`: what is known of a host from earlier commits.
 //! - [`leases`]: which instances are alive, and what one of them does at a time; [`homes`]: where
 //!   derivations are, and who takes them over.
@@ -51,13 +52,14 @@ pub mod homes;
 pub mod insights;
 pub mod intake;
 pub mod leases;
-pub mod locks;
+mod locks;
 pub mod looks;
 mod memory;
 mod moves;
 mod notices;
 mod open;
 pub mod outlook;
+pub mod overview;
 mod people;
 #[cfg(test)]
 mod plans;
@@ -74,6 +76,7 @@ pub mod schedules;
 mod settle;
 mod standing;
 pub mod sweep;
+pub mod tracked;
 pub mod trials;
 pub mod updates;
 pub mod views;

@@ -5,9 +5,10 @@ use sqlx::any::AnyRow;
 
 use crate::domain::Timestamp;
 use crate::domain::id::{Branch, CommitSha, RepositoryId};
+use crate::domain::incoming::Repository;
 use crate::store::Store;
 use crate::store::error::Result;
-use crate::store::rows;
+use crate::store::rows::{self, active, repository_columns};
 
 /// The pull request of a group, as it was left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct GroupPull {
     pub checked_at: Timestamp,
     /// A person's commit that was found on the branch, and told of.
     pub stood_back: Option<CommitSha>,
+    /// Since when the gate of its head has passed, as far as that is known.
+    pub green_since: Option<Timestamp>,
 }
 
 /// How a pull request stands.
@@ -85,16 +88,45 @@ impl Store {
         found.as_ref().map(pull).transpose()
     }
 
-    /// The open ones of which GitHub was not asked since, the longest silence first.
-    pub async fn pulls_to_check(&self, before: Timestamp) -> Result<Vec<GroupPull>> {
-        let found = sqlx::query(
-            "SELECT * FROM lock_pull WHERE state = 'open' AND number IS NOT NULL \
-             AND checked_at < $1 ORDER BY checked_at, repository_id, group_name LIMIT 20",
-        )
+    /// Of the open ones of which GitHub was not asked since, the one of the longest silence, with its
+    /// number.
+    pub async fn pull_to_check(
+        &self,
+        before: Timestamp,
+    ) -> Result<Option<(Repository, GroupPull, i64)>> {
+        let found = sqlx::query(concat!(
+            "SELECT l.*, ",
+            repository_columns!(),
+            " FROM lock_pull l JOIN repository p ON p.id = l.repository_id \
+             WHERE l.state = 'open' AND l.number IS NOT NULL AND l.checked_at < $1 AND ",
+            active!(),
+            " ORDER BY l.checked_at, l.repository_id, l.group_name LIMIT 1"
+        ))
         .bind(before.0)
-        .fetch_all(&self.reader)
+        .fetch_optional(&self.reader)
         .await?;
-        found.iter().map(pull).collect()
+        let read = |row| Ok((rows::repository(&row)?, pull(&row)?, row.try_get("number")?));
+        found.map(read).transpose()
+    }
+
+    /// Notes how a pull request was found to stand, unless another commit or number was noted in the
+    /// meantime: then that is newer.
+    pub async fn check_pull(&self, pull: &GroupPull) -> Result<()> {
+        sqlx::query(
+            "UPDATE lock_pull SET state = $5, checked_at = $6, green_since = $7 \
+             WHERE repository_id = $1 AND group_name = $2 AND number = $3 AND head = $4 \
+             AND state = 'open'",
+        )
+        .bind(pull.repository.0)
+        .bind(&pull.group)
+        .bind(pull.number)
+        .bind(pull.head.as_str())
+        .bind(pull.standing.name())
+        .bind(pull.checked_at.0)
+        .bind(pull.green_since.map(|it| it.0))
+        .execute(&self.writer)
+        .await?;
+        Ok(())
     }
 
     /// Notes how a group's pull request stands.
@@ -111,16 +143,17 @@ impl Store {
             opened_at,
             checked_at,
             stood_back,
+            green_since,
         } = pull;
         sqlx::query(
             "INSERT INTO lock_pull (repository_id, group_name, branch, number, state, head, base, \
-             lock_hash, opened_at, checked_at, stood_back) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             lock_hash, opened_at, checked_at, stood_back, green_since) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
              ON CONFLICT (repository_id, group_name) DO UPDATE SET branch = excluded.branch, \
              number = excluded.number, state = excluded.state, head = excluded.head, \
              base = excluded.base, lock_hash = excluded.lock_hash, \
              opened_at = excluded.opened_at, checked_at = excluded.checked_at, \
-             stood_back = excluded.stood_back",
+             stood_back = excluded.stood_back, green_since = excluded.green_since",
         )
         .bind(repository.0)
         .bind(group)
@@ -133,6 +166,7 @@ impl Store {
         .bind(opened_at.0)
         .bind(checked_at.0)
         .bind(stood_back.as_ref().map(CommitSha::as_str))
+        .bind(green_since.map(|it| it.0))
         .execute(&self.writer)
         .await?;
         Ok(())
@@ -144,16 +178,7 @@ impl Store {
             .bind(repository.0)
             .fetch_optional(&self.reader)
             .await?;
-        found
-            .map(|row| {
-                Ok(TrackingIssue {
-                    repository,
-                    number: row.try_get("number")?,
-                    is_open: row.try_get::<&str, _>("standing")? == "open",
-                    shown: row.try_get("shown")?,
-                })
-            })
-            .transpose()
+        found.as_ref().map(issue).transpose()
     }
 
     /// Notes what that issue says.
@@ -176,6 +201,16 @@ impl Store {
     }
 }
 
+/// An issue, from the columns of `lock_issue`.
+pub(super) fn issue(row: &AnyRow) -> Result<TrackingIssue> {
+    Ok(TrackingIssue {
+        repository: RepositoryId(row.try_get("repository_id")?),
+        number: row.try_get("number")?,
+        is_open: row.try_get::<&str, _>("standing")? == "open",
+        shown: row.try_get("shown")?,
+    })
+}
+
 fn pull(row: &AnyRow) -> Result<GroupPull> {
     Ok(GroupPull {
         repository: RepositoryId(row.try_get("repository_id")?),
@@ -189,5 +224,6 @@ fn pull(row: &AnyRow) -> Result<GroupPull> {
         opened_at: rows::time(row, "opened_at")?,
         checked_at: rows::time(row, "checked_at")?,
         stood_back: rows::maybe_parsed(row, "stood_back")?,
+        green_since: row.try_get::<Option<i64>, _>("green_since")?.map(Timestamp),
     })
 }

@@ -34,6 +34,8 @@ pub struct Counts {
     pub runs: BTreeMap<String, i64>,
     /// By state.
     pub builds: BTreeMap<String, i64>,
+    /// Of lock files, by state.
+    pub updates: BTreeMap<String, i64>,
     pub reports_behind: i64,
     pub deliveries_undecided: i64,
 }
@@ -147,6 +149,11 @@ impl Store {
             builds: by_state(
                 &mut tx,
                 "SELECT state, COUNT(*) AS n FROM build WHERE state <> 'ended' GROUP BY state",
+            )
+            .await?,
+            updates: by_state(
+                &mut tx,
+                "SELECT state, COUNT(*) AS n FROM lock_update WHERE state <> 'ended' GROUP BY state",
             )
             .await?,
             reports_behind: number(&mut tx, "SELECT COUNT(*) FROM report WHERE wanted > shown")

@@ -51,14 +51,17 @@ pub struct Left<'a> {
     pub not_before: Timestamp,
 }
 
+/// The columns of an update, of `lock_update u`, but for its plan, which is long.
 macro_rules! update_columns {
     () => {
         "u.id AS u_id, u.repository_id AS u_repository, u.cause AS u_cause, \
-         u.created_at AS u_created_at, u.round AS u_round, u.plan AS u_plan, \
+         u.created_at AS u_created_at, u.round AS u_round, \
          u.made AS u_made, u.pull AS u_pull, u.note AS u_note, u.state AS u_state, \
          u.state_at AS u_state_at, u.outcome AS u_outcome, u.tries AS u_tries"
     };
 }
+
+pub(super) use update_columns;
 
 /// The one that waits longest. While a lock file of it is tried there is nothing to do; what nobody
 /// requires may be late for ten minutes.
@@ -67,7 +70,7 @@ macro_rules! next_update {
         concat!(
             "SELECT u.claim AS claim, ",
             update_columns!(),
-            ", ",
+            ", u.plan AS u_plan, ",
             repository_columns!(),
             " FROM lock_update u JOIN repository p ON p.id = u.repository_id \
              WHERE u.state <> 'ended' AND u.claimed_until <= $1 AND u.not_before <= $1 \
@@ -215,6 +218,7 @@ impl Store {
         moved.note(Event::UpdateWanted);
         for sibling in siblings {
             insert(&mut tx, sibling, now).await?;
+            note_beside(&mut tx, sibling, update).await?;
         }
         if let Some(trial) = trial {
             trials::begin(&mut tx, &update.id, trial, now).await?;
@@ -229,7 +233,7 @@ impl Store {
         let found = sqlx::query(concat!(
             "SELECT ",
             update_columns!(),
-            ", ",
+            ", u.plan AS u_plan, ",
             repository_columns!(),
             " FROM lock_update u JOIN repository p ON p.id = u.repository_id WHERE u.id = $1"
         ))
@@ -244,7 +248,7 @@ impl Store {
         let found = sqlx::query(concat!(
             "SELECT ",
             update_columns!(),
-            ", ",
+            ", u.plan AS u_plan, ",
             repository_columns!(),
             " FROM lock_update u JOIN repository p ON p.id = u.repository_id \
              ORDER BY CASE WHEN u.state = 'ended' THEN 1 ELSE 0 END, u.created_at DESC, u.id DESC \
@@ -328,7 +332,27 @@ async fn insert(tx: &mut AnyConnection, update: &Update, now: Timestamp) -> Resu
     Ok(())
 }
 
+/// An update is from the look at the newest revisions by which this one, or the one that it is
+/// beside of, went on.
+async fn note_beside(tx: &mut AnyConnection, update: &Update, of: &Update) -> Result<()> {
+    sqlx::query(
+        "UPDATE lock_update SET beside = \
+         (SELECT COALESCE(o.beside, o.id) FROM lock_update o WHERE o.id = $2) WHERE id = $1",
+    )
+    .bind(update.id.as_str())
+    .bind(of.id.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// An update, from [`update_columns`] and `u_plan`.
 pub(super) fn read(row: &AnyRow) -> Result<Update> {
+    Ok(Update { plan: rows::maybe_json::<Plan>(row, "u_plan")?, ..read_outline(row)? })
+}
+
+/// An update without its plan, from [`update_columns`].
+pub(super) fn read_outline(row: &AnyRow) -> Result<Update> {
     let state = match row.try_get::<&str, _>("u_state")? {
         "requested" => UpdateState::Requested,
         "searching" => UpdateState::Searching,
@@ -347,7 +371,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Update> {
         created_at: rows::time(row, "u_created_at")?,
         round: rows::count(row, "u_round")?,
         tries: rows::count(row, "u_tries")?,
-        plan: rows::maybe_json::<Plan>(row, "u_plan")?,
+        plan: None,
         made: rows::maybe_json(row, "u_made")?,
         note: row.try_get("u_note")?,
         state,

@@ -4,6 +4,6 @@ mod builders;
 mod deliveries;
 mod pages;
 mod sections;
-
+mod updates;
 mod webhook;
 mod world;

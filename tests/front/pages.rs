@@ -212,7 +212,7 @@ async fn lock_files_of_public_repositories_that_do_not_move_are_listed() {
     }
     let page = words(&world.text("/").await);
     assert!(!page.contains("secret"), "{page}");
-    let (_, locks) = page.split_once("Lock files\n").unwrap();
+    let (_, locks) = page.split_once("Updates\n").unwrap();
     insta::assert_snapshot!(locks, @r"
     acme/fleet:
     flake.lock

@@ -24,9 +24,10 @@ async fn evaluated(world: &World, lock: Option<LastMove>) {
 }
 
 async fn stale(world: &World, now: Timestamp) -> Vec<LastMove> {
-    let locks = world.store.stale_locks(now).await.unwrap();
-    assert!(locks.iter().all(|it| it.repository == repository()));
-    locks.into_iter().map(|it| it.moved).collect()
+    let known = world.store.update_facts().await.unwrap();
+    assert!(known.iter().all(|(it, _)| *it == repository()));
+    let locks = known.into_iter().filter_map(|(_, facts)| facts.lock);
+    locks.filter(|it| it.remark(now).is_some()).collect()
 }
 
 contract! {

@@ -190,6 +190,18 @@ impl Outcome {
             Self::Failed { why } => format!("it failed: {why}"),
         }
     }
+
+    /// The number of the pull request that it is about.
+    #[must_use]
+    pub fn pull(&self) -> Option<i64> {
+        match self {
+            Self::Opened { number }
+            | Self::AutoMerge { number }
+            | Self::Merged { number }
+            | Self::StaysClosed { number } => Some(*number),
+            Self::UpToDate | Self::HeldBack | Self::StoodBack { .. } | Self::Failed { .. } => None,
+        }
+    }
 }
 
 impl UpdateState {

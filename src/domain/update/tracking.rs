@@ -110,7 +110,29 @@ pub fn body(tracked: &Tracked<'_>) -> Option<String> {
     Some(format!("{main}\n\n{end}"))
 }
 
+/// The text of an issue that is over and closed.
+#[must_use]
+pub fn over() -> String {
+    "No update is held back any more. fleetcheck opens this issue again when one is.".to_owned()
+}
+
 impl Silence {
+    /// The kind of a lock file that has not moved.
+    pub const STALE_LOCK: &str = "stale_lock";
+    /// The kinds, by the names that the metric has for them.
+    pub const KINDS: [&str; 4] = [Self::STALE_LOCK, "not_ended", "not_fired", "waiting"];
+
+    /// Of which of [`Silence::KINDS`] it is.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::StaleLock(_) => Self::STALE_LOCK,
+            Self::NotEnded { .. } => "not_ended",
+            Self::NotFired { .. } => "not_fired",
+            Self::Waiting { .. } => "waiting",
+        }
+    }
+
     /// One line of plain text, for a page of this moment.
     #[must_use]
     pub fn line(&self, now: Timestamp) -> String {

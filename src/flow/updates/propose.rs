@@ -263,9 +263,10 @@ impl Updates {
             head: made.commit.clone(),
             base: made.base.clone(),
             lock_hash: made.lock_hash.clone(),
-            opened_at: known.filter(|_| is_open).map_or(now, |it| it.opened_at),
+            opened_at: known.as_ref().filter(|_| is_open).map_or(now, |it| it.opened_at),
             checked_at: now,
             stood_back: None,
+            green_since: known.filter(|it| it.head == made.commit).and_then(|it| it.green_since),
         };
         // The commit is known as ours, whatever comes next.
         self.shared.store.note_pull(&noted).await?;

@@ -4,12 +4,14 @@ ALTER TABLE repository ADD COLUMN update_schedule TEXT;
 ALTER TABLE repository ADD COLUMN update_due_at BIGINT;
 
 -- Updates of lock files. `group_name` and `plan`: what it is about, once the newest revisions were looked up.
+-- `beside`: the update whose look at them this one is from, NULL of one that was asked for.
 -- `made`: what GitHub made for it last. `report`: what its end has to say to people, as Markdown.
 CREATE TABLE lock_update (
     id TEXT NOT NULL PRIMARY KEY,
     repository_id BIGINT NOT NULL REFERENCES repository (id),
     cause TEXT NOT NULL,
     created_at BIGINT NOT NULL,
+    beside TEXT,
     round BIGINT NOT NULL,
     group_name TEXT NOT NULL,
     plan TEXT,
@@ -46,6 +48,7 @@ CREATE INDEX lock_trial_update ON lock_trial (update_id, nth);
 
 -- The pull request of each group of inputs. `head`: the commit that was put on its branch last, and the
 -- hash of the lock file in it. `stood_back`: a person's commit that was found there, and told of.
+-- `green_since`: when the gate of its head passed, NULL while it has not.
 CREATE TABLE lock_pull (
     repository_id BIGINT NOT NULL REFERENCES repository (id),
     group_name TEXT NOT NULL,
@@ -58,6 +61,7 @@ CREATE TABLE lock_pull (
     opened_at BIGINT NOT NULL,
     checked_at BIGINT NOT NULL,
     stood_back TEXT,
+    green_since BIGINT,
     PRIMARY KEY (repository_id, group_name)
 );
 
