@@ -24,6 +24,7 @@ use crate::flow::report::{Report, Settings};
 use crate::flow::schedule::Fire;
 use crate::flow::shared::{Shared, Wakeups};
 use crate::flow::sweep::{self, Evaluates, Sweep};
+use crate::flow::track::{self, Track};
 use crate::flow::updates::Updates;
 use crate::flow::watch::{self, Watch};
 use crate::flow::{Stage, drive};
@@ -160,8 +161,9 @@ fn spawn_build(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
 }
 
 fn spawn_report(config: &Config, parts: &Parts, spawner: &mut Spawner<'_>) {
-    let Parts { shared, github, links, .. } = parts;
+    let Parts { shared, github, updater, links, .. } = parts;
     spawner.alone(React::new(shared.clone(), github.clone()), |it| &it.react, PERIOD);
+    spawner.alone(Track::new(shared.clone(), updater.clone()), |it| &it.track, track::PERIOD);
     let settings = Settings {
         check_name: config.github.check_name.clone(),
         checks_limit: config.github.checks_limit,

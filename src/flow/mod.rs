@@ -11,7 +11,8 @@
 //! - [`react`]: comments that were commands are answered.
 //! - [`recover`]: what did not reach us → deliveries of our own, decided like GitHub's.
 //! - [`schedule`]: a repository's schedule → an update that is wanted; [`updates`]: that → lock files
-//!   that are tried → a pull request that is known to be good.
+//!   that are tried → a pull request that is known to be good; [`track`]: what does not land → the
+//!   issue that tells it.
 //! - [`sweep`]: what nobody told us: lost claims, old rows, GC roots.
 //! - [`alone`]: what one instance does at a time; [`beat`]: that this one is alive.
 //! - [`check`]: the same engine without GitHub, for a person at a terminal; [`update`]: with the
@@ -37,6 +38,7 @@ pub mod shared;
 pub mod source;
 mod subject;
 pub mod sweep;
+pub mod track;
 pub mod update;
 pub mod updates;
 pub mod watch;

@@ -5,4 +5,5 @@ mod places;
 mod pulls;
 mod schedule;
 mod search;
+mod told;
 mod trouble;

@@ -194,6 +194,12 @@ impl FakeGitHub {
         state.issues.iter().filter(|it| it.repository == repo.id).map(view).collect()
     }
 
+    /// An issue is deleted, as its owner may do.
+    pub fn delete_issue(&self, repo: &RepoHandle, number: i64) {
+        let mut state = self.world.state();
+        state.issues.retain(|it| (it.repository, it.number) != (repo.id, number));
+    }
+
     /// A person closes an issue; the App does not hear of issues.
     pub fn close_issue(&self, repo: &RepoHandle, number: i64) {
         self.world.state().issue(repo.id, number).unwrap().is_open = false;
