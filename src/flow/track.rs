@@ -16,7 +16,7 @@ use crate::domain::Timestamp;
 use crate::domain::id::RepositoryId;
 use crate::domain::incoming::Repository;
 use crate::domain::run::RunState;
-use crate::domain::update::tracking::{self, TITLE, silences};
+use crate::domain::update::tracking::{self, OVERDUE_AFTER_MS, Silence, TITLE, silences};
 use crate::domain::verdict::Verdict;
 use crate::flow::evaluate::millis;
 use crate::flow::shared::Shared;
@@ -89,7 +89,7 @@ impl Stage for Track {
         let mut waits = self.waits.lock().await;
         for tracked in self.shared.store.tracked().await? {
             let (id, now) = (tracked.repository.id, self.shared.clock.now());
-            let text = told(&tracked, now);
+            let text = told(&tracked, self.shared.started, now);
             let Some(act) = act(tracked.issue.as_ref(), text) else {
                 waits.remove(&id);
                 continue;
@@ -221,11 +221,20 @@ impl Track {
     }
 }
 
-/// What the issue should say at this moment; `None` for nothing.
-fn told(tracked: &Tracked, now: Timestamp) -> Option<String> {
+/// What the issue should say at this moment; `None` for nothing. No issue is opened for what was
+/// missed while nobody ran: it is made up after the start.
+fn told(tracked: &Tracked, started: Timestamp, now: Timestamp) -> Option<String> {
+    let mut silences = silences(&tracked.facts, now);
+    let is_open = tracked.issue.as_ref().is_some_and(|it| it.is_open);
+    if !is_open && now < started.plus(OVERDUE_AFTER_MS) {
+        silences.retain(|it| match it {
+            Silence::NotEnded { .. } | Silence::NotFired { .. } => false,
+            Silence::StaleLock(_) | Silence::Waiting { .. } => true,
+        });
+    }
     tracking::body(&tracking::Tracked {
         held_back: &tracked.held_back,
-        silences: &silences(&tracked.facts, now),
+        silences: &silences,
         failed: tracked.failed.as_deref(),
     })
 }
@@ -280,6 +289,21 @@ fn later(repository: &Repository, wait: Wait, error: &GithubError, now: Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::InstallationId;
+    use crate::domain::incoming::Visibility;
+    use crate::domain::update::tracking::UpdateFacts;
+
+    fn repository() -> Repository {
+        Repository {
+            id: RepositoryId(42),
+            node_id: None,
+            owner: "acme".parse().unwrap(),
+            name: "fleet".parse().unwrap(),
+            default_branch: "main".parse().unwrap(),
+            visibility: Visibility::Public,
+            installation: InstallationId(7),
+        }
+    }
 
     fn issue(is_open: bool, shown: &str) -> TrackingIssue {
         let shown = if shown.is_empty() { String::new() } else { hash(shown) };
@@ -302,18 +326,28 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_tried_again_and_never_in_a_loop() {
-        let repository = Repository {
-            id: RepositoryId(42),
-            node_id: None,
-            owner: "acme".parse().unwrap(),
-            name: "fleet".parse().unwrap(),
-            default_branch: "main".parse().unwrap(),
-            visibility: crate::domain::incoming::Visibility::Public,
-            installation: crate::domain::id::InstallationId(7),
+    fn no_issue_is_opened_for_what_is_made_up_after_a_start() {
+        let hour = OVERDUE_AFTER_MS;
+        let facts = UpdateFacts {
+            due_at: Some(Timestamp(0)),
+            schedule: Some("0 4 * * 0 (UTC)".to_owned()),
+            ..UpdateFacts::default()
         };
+        let tells = |issue: Option<TrackingIssue>, now: i64| {
+            let (held_back, failed, facts) = (vec![], None, facts.clone());
+            let tracked = Tracked { repository: repository(), facts, held_back, failed, issue };
+            told(&tracked, Timestamp(9 * hour), Timestamp(now)).is_some()
+        };
+        assert!(!tells(None, 10 * hour - 1));
+        assert!(!tells(Some(issue(false, "")), 10 * hour - 1));
+        assert!(tells(None, 10 * hour));
+        assert!(tells(Some(issue(true, "a")), 9 * hour), "what is told stays told");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_tried_again_and_never_in_a_loop() {
         let seconds = |wait: Wait, error: GithubError| {
-            let next = later(&repository, wait, &error, Timestamp(0));
+            let next = later(&repository(), wait, &error, Timestamp(0));
             (next.until.0 / 1000, next.tries)
         };
         let weather = |retry_after| GithubError::Weather { what: String::new(), retry_after };
