@@ -1,10 +1,12 @@
 //! `flake.lock`: what one of a commit that nobody here has written may bring into its evaluation;
-//! one in which some inputs have moved on ([`moved`]), and one in which none has for long ([`stale`]).
+//! one in which some inputs have moved on ([`moved`]) or are on their way ([`history`]), and one in
+//! which none has for long ([`stale`]).
 //!
 //! An untrusted flake is evaluated without network, so its inputs are fetched before, by us. Its
 //! lock file then is a list of places that its author wants us to go to: another repository of
 //! this machine, a server of the inner network. Only two kinds are gone to: what the trusted
 //! commit's lock file names too, letter by letter, and what is locked by its hash and public.
+pub mod history;
 pub mod moved;
 pub mod revision;
 pub mod stale;

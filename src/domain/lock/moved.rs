@@ -67,7 +67,7 @@ impl Lock {
         self.nodes.get(self.key_of(&path.0)?)
     }
 
-    fn key_of(&self, path: &[String]) -> Option<&str> {
+    pub(super) fn key_of(&self, path: &[String]) -> Option<&str> {
         path.iter().try_fold(self.root.as_str(), |key, name| {
             match self.nodes.get(key)?.inputs.get(name)? {
                 Spec::Node(child) => Some(child.as_str()),
