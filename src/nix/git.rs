@@ -4,6 +4,7 @@
 //! A mirror is bare and named by GitHub's numeric id, so that a renamed repository keeps it. Each
 //! commit is fetched by its hash and held by `refs/fleetcheck/SHA`. A token reaches git through
 //! the environment alone: it is in no argument and in no file.
+mod between;
 mod command;
 mod commits;
 mod failure;
@@ -22,6 +23,7 @@ use crate::config::Sealed;
 use crate::domain::id::{Branch, CommitSha, Owner, RepositoryId, RepositoryName};
 use crate::nix::absolute;
 use crate::nix::flake::FlakeRef;
+pub use crate::nix::git::between::commits_between;
 use crate::nix::git::command::{Credential, Git, PlainHttp};
 pub use crate::nix::git::commits::Merged;
 pub use crate::nix::git::failure::GitError;

@@ -59,13 +59,38 @@ impl Evaluator {
             args.extend(["lock".to_owned(), flake.as_str().to_owned()]);
             args.extend(names.flat_map(|it| ["--update-input".to_owned(), it]));
         }
-        let invocation = self.locking(&args);
+        self.write_lock(copied, &args, stop).await
+    }
+
+    /// Completes the lock file of a copy with one input at what `reference` says, whatever the flake
+    /// asks for: `github:NixOS/nixpkgs/COMMIT`.
+    ///
+    /// # Errors
+    /// As [`Evaluator::lock`].
+    pub async fn lock_at(
+        &self,
+        copied: Copied<'_>,
+        (input, reference): (&InputPath, &str),
+        stop: &CancellationToken,
+    ) -> Result<(), EvalError> {
+        let (flake, input) = (copied.flake(), input.to_string());
+        let args = ["flake", "lock", flake.as_str(), "--override-input", &input, reference];
+        self.write_lock(copied, &args.map(str::to_owned), stop).await
+    }
+
+    async fn write_lock(
+        &self,
+        copied: Copied<'_>,
+        args: &[String],
+        stop: &CancellationToken,
+    ) -> Result<(), EvalError> {
+        let invocation = self.locking(args);
         let (finished, memory) = self.finish(self.limits.careful(), &invocation, stop).await?;
         if finished.success {
             return Ok(());
         }
         let unknown = Pinned {
-            flake,
+            flake: copied.flake(),
             revision: None,
             source: None,
             folder: Some(copied.root.to_owned()),
