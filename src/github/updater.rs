@@ -4,6 +4,7 @@
 //! does one thing after the other, and not faster than one a second: GitHub throttles nothing as
 //! much as what notifies people.
 mod branches;
+mod history;
 mod issues;
 mod merge;
 mod pulls;

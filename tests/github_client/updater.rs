@@ -224,6 +224,42 @@ async fn commits_between_revisions_are_counted_where_github_tells() {
 }
 
 #[tokio::test]
+async fn a_history_is_read_along_first_parents_page_by_page() {
+    let fleet = fleet().await;
+    let Fleet { fake, updater, repository, .. } = &fleet;
+    let public = fake.create_repository("nixos", "nixpkgs", false);
+    let commit =
+        |file: &str| -> CommitSha { public.commit("main", file, &[(file, "x")]).parse().unwrap() };
+    let old = commit("start");
+    let mut way: Vec<CommitSha> = (0..120).map(|it| commit(&it.to_string())).collect();
+    let aside = public.commit_onto(Some(old.as_str()), "topic", "aside", &[("aside", "x")]);
+    let aside: CommitSha = aside.parse().unwrap();
+    let merge = merged(public.directory(), &way[119], &aside);
+    way.push(merge.clone());
+    let history = async |name: (&str, &str), from: &CommitSha, to: &CommitSha| {
+        let found = updater.history(repository, name, from, to).await.unwrap();
+        found.map(|it| it.into_iter().map(|it| it.id).collect::<Vec<_>>())
+    };
+    let nixpkgs = ("nixos", "nixpkgs");
+    assert_eq!(history(nixpkgs, &old, &merge).await, Some(way.clone()));
+    let asked = fake.calls().iter().filter(|it| it.operation == Operation::Compare).count();
+    assert_eq!(asked, 2, "122 commits on pages of 100");
+    assert_eq!(history(nixpkgs, &aside, &merge).await, None, "it was merged");
+    assert_eq!(history(nixpkgs, &merge, &old).await, None, "it goes back");
+    assert_eq!(history(nixpkgs, &old, &"1".repeat(40).parse().unwrap()).await, None);
+    assert_eq!(history(("../..", "app"), &old, &merge).await, None);
+}
+
+/// A merge that is on no branch.
+fn merged(directory: &std::path::Path, into: &CommitSha, other: &CommitSha) -> CommitSha {
+    let (tree, into) = (format!("{into}^{{tree}}"), into.as_str());
+    let who = ["-c", "user.name=A", "-c", "user.email=a@b.c", "commit-tree", "-m", "merge"];
+    let mut git = std::process::Command::new("git");
+    git.arg("-C").arg(directory).args(who).args(["-p", into, "-p", other.as_str(), &tree]);
+    String::from_utf8(git.output().unwrap().stdout).unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
 async fn everybody_is_told_of_what_is_written_as_github_tells_it() {
     let fleet = fleet().await;
     let router = axum::Router::new()

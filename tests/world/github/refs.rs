@@ -137,8 +137,13 @@ pub(super) fn delete(
     Answer::new(204, Value::Null)
 }
 
-/// `GET /compare/{basehead}`: the number alone is looked at.
-pub(super) fn compare(world: &World, state: &State, id: i64, range: &str) -> Answer {
+/// `GET /compare/{basehead}`: the number, and a page of the commits.
+pub(super) fn compare(
+    world: &World,
+    state: &State,
+    id: i64,
+    (range, query): (&str, &[(String, String)]),
+) -> Answer {
     let directory = directory(world, state, id);
     let Some((from, to)) = range.split_once("...") else { return Answer::not_found() };
     if ![from, to].iter().all(|it| has(&directory, it)) {
@@ -150,6 +155,24 @@ pub(super) fn compare(world: &World, state: &State, id: i64, range: &str) -> Ans
     };
     let (ahead, behind) = (count(format!("{from}..{to}")), count(format!("{to}..{from}")));
     let status = if behind == 0 { "ahead" } else { "diverged" };
+    let format = "--format=%H %cI %P";
+    let range = format!("{from}..{to}");
+    let listed = try_git(&directory, &["log", "--topo-order", "--reverse", format, &range], "");
+    let commit = |line: &str| {
+        let mut words = line.split(' ');
+        let (sha, date) = (words.next().unwrap(), words.next().unwrap());
+        let parents: Vec<Value> =
+            words.filter(|it| !it.is_empty()).map(|it| json!({ "sha": it })).collect();
+        json!({ "sha": sha, "commit": { "committer": { "date": date } }, "parents": parents })
+    };
+    let number = |key: &str| {
+        let found = query.iter().find(|(name, _)| name == key);
+        found.map_or(1, |(_, value)| value.parse::<usize>().unwrap())
+    };
+    let (size, page) = (number("per_page"), number("page"));
+    let listed = listed.unwrap();
+    let commits: Vec<Value> =
+        listed.lines().skip((page - 1) * size).take(size).map(commit).collect();
     Answer::new(
         200,
         json!({
@@ -157,7 +180,7 @@ pub(super) fn compare(world: &World, state: &State, id: i64, range: &str) -> Ans
             "ahead_by": ahead,
             "behind_by": behind,
             "total_commits": ahead,
-            "commits": [],
+            "commits": commits,
             "files": [],
         }),
     )

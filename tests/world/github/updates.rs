@@ -63,7 +63,7 @@ pub(super) fn act(
         Operation::CreateRef => refs::create(world, state, who, body),
         Operation::UpdateRef => refs::update(world, state, who, (argument, body)),
         Operation::DeleteRef => refs::delete(world, state, who, argument),
-        Operation::Compare => refs::compare(world, state, id, argument),
+        Operation::Compare => refs::compare(world, state, id, (argument, query)),
         Operation::GetPull => pulls::get(state, id, number),
         Operation::CreatePull => pulls::create(world, state, who, body),
         Operation::EditPull => pulls::edit(world, state, who, (number, body)),
