@@ -3,9 +3,12 @@
 //!
 //! A step takes an update, does the next thing about it and writes down where it stands: the newest
 //! revisions are looked up (`look`); one lock file after the other is tried, as
-//! [`Search`](crate::domain::update::search::Search) says (`search`); what may move becomes a commit
-//! that GitHub makes and signs, and a pull request (`propose`); and that is merged where the policy
-//! wishes so (`merge`). Each can be done again after a crash: what GitHub has already is found there.
+//! [`Search`](crate::domain::update::search::Search) says (`search`); the histories of inputs that
+//! break hosts are looked through where the policy wishes so (`bisect`); what may move becomes a
+//! commit that GitHub makes and signs, and a pull request (`propose`); and that is merged where the
+//! policy wishes so (`merge`). Each can be done again after a crash: what GitHub has already is found
+//! there.
+mod bisect;
 mod look;
 mod merge;
 mod propose;

@@ -9,6 +9,7 @@ use crate::domain::build::Build;
 use crate::domain::id::{AttrPath, CommitSha, RunId, UpdateId};
 use crate::domain::lock::moved::InputPath;
 use crate::domain::run::Run;
+use crate::domain::update::bisect::Probe;
 use crate::store::Store;
 use crate::store::decide::insert_run;
 use crate::store::error::{Result, StoreError};
@@ -24,6 +25,8 @@ pub struct NewTrial {
     pub round: u32,
     /// The inputs that have their newest revision in it.
     pub moved: BTreeSet<InputPath>,
+    /// The input that is at a commit on its way in it.
+    pub probe: Option<Probe>,
 }
 
 /// A lock file that was tried, or is.
@@ -53,7 +56,8 @@ impl Store {
     pub async fn trials(&self, update: &UpdateId) -> Result<Vec<Tried>> {
         let mut tx = self.read().await?;
         let found = sqlx::query(concat!(
-            "SELECT t.nth AS nth, t.round AS round, t.moved AS moved, t.hosts AS hosts, ",
+            "SELECT t.nth AS nth, t.round AS round, t.moved AS moved, t.hosts AS hosts, \
+             t.probe AS probe, ",
             run_columns!(),
             " FROM lock_trial t JOIN run r ON r.id = t.run_id WHERE t.update_id = $1 ORDER BY t.nth"
         ))
@@ -67,6 +71,7 @@ impl Store {
                 nth: rows::count(row, "nth")?,
                 round: rows::count(row, "round")?,
                 moved: rows::json(row, "moved")?,
+                probe: rows::maybe_json(row, "probe")?,
             };
             let hosts = rows::maybe_json(row, "hosts")?;
             let builds = builds_of(&mut tx, &run.id).await?;
@@ -87,8 +92,8 @@ pub(super) async fn begin(
         return Err(StoreError::Missing(format!("place for run {} of update {update}", run.id)));
     }
     sqlx::query(
-        "INSERT INTO lock_trial (run_id, update_id, nth, round, moved, hosts, base, path, lock) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO lock_trial (run_id, update_id, nth, round, moved, hosts, base, path, lock, \
+         probe) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(run.id.as_str())
     .bind(update.as_str())
@@ -99,6 +104,7 @@ pub(super) async fn begin(
     .bind(tests.base.as_str())
     .bind(&tests.path)
     .bind(rows::text(tests.lock.clone()))
+    .bind(trial.probe.as_ref().map(rows::to_json).transpose()?)
     .execute(tx)
     .await?;
     Ok(())

@@ -28,6 +28,7 @@ fn plan(group: &str) -> Plan {
         required: BTreeSet::new(),
         not_found: vec![],
         left: vec![],
+        histories: vec![],
     }
 }
 

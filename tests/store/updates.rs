@@ -27,6 +27,7 @@ fn plan(base: &CommitSha) -> Plan {
         required: [].into(),
         not_found: vec![],
         left: vec![],
+        histories: vec![],
     }
 }
 
@@ -56,7 +57,7 @@ async fn claim(world: &World) -> Option<(UpdateClaim, Update)> {
 fn trial(update: &Update, nth: u32) -> (Run, NewTrial, TrialFacts) {
     let reason = Reason::Update { update: update.id.clone(), nth };
     let run = Run { reason, approval: Approval::NotNeeded, ..run("b2", "main") };
-    let trial = NewTrial { nth, round: 1, moved: [].into() };
+    let trial = NewTrial { nth, round: 1, moved: [].into(), probe: None };
     let facts =
         TrialFacts { base: sha("a1"), path: "flake.lock".into(), lock: "{}\n".into(), hosts: None };
     (run, trial, facts)

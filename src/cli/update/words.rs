@@ -75,7 +75,13 @@ fn table(moved: &[Move]) -> String {
 }
 
 fn held_back(it: &HeldBack) -> String {
-    let HeldBack { moved: Move { input, from, to, commits: _ }, held: _, with, hosts } = it;
+    let HeldBack {
+        moved: Move { input, from, to, commits: _ },
+        held: _,
+        with,
+        hosts,
+        first_bad: _,
+    } = it;
     let with: Vec<String> = with.iter().map(one).collect();
     let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
     let changes = from.compare(to).map_or_else(String::new, |it| format!("\n  {it}"));

@@ -50,6 +50,12 @@ impl Revision {
         Some(format!("{page}/compare/{}...{}", self.hash_of_commit()?, newer.hash_of_commit()?))
     }
 
+    /// Where GitHub shows its commit.
+    #[must_use]
+    pub fn link(&self) -> Option<String> {
+        Some(format!("{}/commit/{}", self.page.as_ref()?, self.hash_of_commit()?))
+    }
+
     /// How many commits a newer revision of the same input has more; `None` where it has not: its
     /// branch was written anew.
     #[must_use]
@@ -101,6 +107,7 @@ mod tests {
             old.compare(&new).unwrap(),
             "https://github.com/NixOS/nixpkgs/compare/a72d670ae79333b6...b3d51a0365f6695e"
         );
+        assert_eq!(old.link().unwrap(), "https://github.com/NixOS/nixpkgs/commit/a72d670ae79333b6");
         let fork = revision(r#"{"type":"github","owner":"acme","repo":"nixpkgs","rev":"b3"}"#);
         assert_eq!(old.compare(&fork), None, "it moved to another repository");
         assert_eq!(old.compare(&at("b3)[x](y")), None, "it is no commit");

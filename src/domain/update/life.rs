@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::id::{AttrPath, Branch, CommitSha, Login, RepositoryId, UpdateId};
 use crate::domain::lock::Lock;
+use crate::domain::lock::history::History;
 use crate::domain::lock::moved::InputPath;
 
 /// So often an update begins anew, because its base moved on or the weather kept it from an answer,
@@ -108,6 +109,25 @@ pub struct Plan {
     pub not_found: Vec<(InputPath, String)>,
     /// The flake's own inputs that the policy leaves alone.
     pub left: Vec<InputPath>,
+    /// What was read of the histories of inputs that break hosts.
+    #[serde(default)]
+    pub histories: Vec<(InputPath, History)>,
+}
+
+impl Plan {
+    /// What was read of an input's history.
+    #[must_use]
+    pub fn history(&self, input: &InputPath) -> Option<&History> {
+        self.histories.iter().find(|(it, _)| it == input).map(|(_, history)| history)
+    }
+
+    /// With what was read of an input's history.
+    #[must_use]
+    pub fn with_history(mut self, input: &InputPath, history: History) -> Self {
+        self.histories.retain(|(it, _)| it != input);
+        self.histories.push((input.clone(), history));
+        self
+    }
 }
 
 /// Where an update stands.
@@ -338,6 +358,7 @@ mod tests {
             required: BTreeSet::new(),
             not_found: vec![],
             left: vec![],
+            histories: vec![],
         }
     }
 

@@ -39,6 +39,23 @@ pub struct HeldBack {
     pub with: Vec<InputPath>,
     /// What it breaks, or what the weather kept from being known.
     pub hosts: Vec<(AttrPath, Broken)>,
+    /// What is known of its first bad commit, where somebody looked for it.
+    pub first_bad: Option<FirstBad>,
+}
+
+/// The first commit of an input with which it breaks its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstBad {
+    Commit(Revision),
+    /// It is one of so many, those after a revision that breaks nothing up to one that does.
+    OneOf {
+        count: usize,
+        after: Revision,
+        last: Revision,
+    },
+    /// Its history could not be read; why, as plain text.
+    Unreadable(String),
 }
 
 /// What is known against an input.
@@ -109,6 +126,7 @@ mod tests {
             held: Held::Guilty,
             with: vec![],
             hosts: vec![(AttrPath::host("raider"), broken)],
+            first_bad: Some(FirstBad::Unreadable("why".to_owned())),
         };
         let kept = serde_json::to_string(&held).unwrap();
         assert_eq!(serde_json::from_str::<HeldBack>(&kept).unwrap(), held);

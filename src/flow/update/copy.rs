@@ -63,7 +63,7 @@ impl Copy {
         }
     }
 
-    pub(super) fn set_lock(&self, lock: &Lock) -> Result<(), CopyError> {
+    pub(in crate::flow) fn set_lock(&self, lock: &Lock) -> Result<(), CopyError> {
         let file = self.file();
         fs::write(&file, lock.text()?).map_err(|it| io(&file, it))
     }

@@ -214,6 +214,7 @@ impl<'a> Trials<'a> {
                 held,
                 with: with.into_iter().collect(),
                 hosts: with_reason(&hosts, &all),
+                first_bad: None,
             }
         });
         UpdateReport {

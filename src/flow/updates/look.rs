@@ -77,6 +77,7 @@ impl Updates {
             moving,
             required: required.clone(),
             not_found: not_found.clone(),
+            histories: vec![],
             left: left.clone(),
         };
         let mut plans = wishes.groups(&moving).into_iter().map(plan);

@@ -6,10 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::AttrPath;
 use crate::domain::incoming::Repository;
+use crate::domain::lock::Lock;
 use crate::domain::lock::moved::InputPath;
 use crate::domain::policy::{Open, UpdatePolicy};
 use crate::domain::run::{Approval, Reason, Run, RunState, Skip, Trust};
 use crate::domain::update::answer::{self, Wanted};
+use crate::domain::update::bisect::Probe;
 use crate::domain::update::life::{MOST_ROUNDS, Outcome, Plan, Update};
 use crate::domain::update::search::{Found, Hosts, Search, Step, Trial};
 use crate::flow::new_id;
@@ -23,11 +25,22 @@ const AFTER_WEATHER: Duration = Duration::from_mins(30);
 
 type Inputs = BTreeSet<InputPath>;
 
+/// A lock file to be tried.
+pub(super) struct Attempt {
+    pub(super) moved: Inputs,
+    pub(super) hosts: Hosts<AttrPath>,
+    pub(super) lock: Lock,
+    /// The commit that one input is at, where it is on its way.
+    pub(super) probe: Option<Probe>,
+}
+
 /// What is known of an update's inputs.
 pub(super) struct Searched {
     pub(super) tried: Vec<Tried>,
     /// Lock files that the update has ever tried, in other rounds too.
     count: usize,
+    /// Trials of single commits, of which the search knows nothing.
+    pub(super) probed: Vec<(Probe, Tried)>,
     pub(super) wanted: Wanted,
     pub(super) step: Step<InputPath, AttrPath>,
 }
@@ -52,6 +65,13 @@ pub(super) fn candidate(
     }
 }
 
+impl Attempt {
+    fn of(plan: &Plan, moved: &Inputs, hosts: Hosts<AttrPath>) -> Self {
+        let lock = plan.old.with(&plan.new, moved);
+        Self { moved: moved.clone(), hosts, lock, probe: None }
+    }
+}
+
 impl Updates {
     pub(super) async fn search(
         &self,
@@ -60,11 +80,13 @@ impl Updates {
         repository: &Repository,
         stop: &CancellationToken,
     ) -> Result<Next, Halted> {
-        let policy = self.policy(plan, repository, stop).await?.update;
-        let searched = self.searched(&update, plan, &policy).await?;
+        let policies = self.policy(plan, repository, stop).await?;
+        let policy = &policies.update;
+        let searched = self.searched(&update, plan, policy).await?;
         let found = match &searched.step {
-            Step::Try(trial) => {
-                return self.begin(update, plan, (trial, &searched), repository, stop).await;
+            Step::Try(Trial { moved, hosts }) => {
+                let attempt = Attempt::of(plan, moved, hosts.clone());
+                return self.begin(update, plan, (attempt, &searched), repository, stop).await;
             }
             Step::Done(found) => found,
         };
@@ -78,7 +100,11 @@ impl Updates {
             }
             return Err(Halted::Cannot(what));
         }
-        let moved = candidate(found, plan, &policy);
+        let (known, by) = ((&searched, found), (&policies, repository));
+        if let Some(next) = self.bisect(&update, plan, known, by, stop).await? {
+            return Ok(next);
+        }
+        let moved = candidate(found, plan, policy);
         if moved.is_empty() {
             let report = words::report(plan, &searched, found);
             let ended = update.end(Outcome::HeldBack, self.now())?;
@@ -86,8 +112,8 @@ impl Updates {
         }
         if searched.whole(&moved).is_none() {
             // For the pull request: what changes on every host, also on those that nobody requires.
-            let trial = Trial { moved, hosts: Hosts::All };
-            return self.begin(update, plan, (&trial, &searched), repository, stop).await;
+            let attempt = Attempt::of(plan, &moved, Hosts::All);
+            return self.begin(update, plan, (attempt, &searched), repository, stop).await;
         }
         Ok(Next::with(update.propose()?))
     }
@@ -101,8 +127,13 @@ impl Updates {
     ) -> Result<Searched, Halted> {
         let all = self.shared.store.trials(&update.id).await?;
         let count = all.len();
-        let tried: Vec<Tried> =
-            all.into_iter().filter(|it| it.trial.round == update.round).collect();
+        let (mut tried, mut probed) = (Vec::new(), Vec::new());
+        for it in all.into_iter().filter(|it| it.trial.round == update.round) {
+            match it.trial.probe.clone() {
+                None => tried.push(it),
+                Some(probe) => probed.push((probe, it)),
+            }
+        }
         let wanted = match policy.open {
             Open::Evaluated => Wanted::Evaluated,
             Open::Green | Open::Always => Wanted::Built,
@@ -120,20 +151,20 @@ impl Updates {
             search.learn(Trial { moved: it.trial.moved.clone(), hosts }, answers);
         }
         let step = search.next();
-        Ok(Searched { tried, count, wanted, step })
+        Ok(Searched { tried, count, probed, wanted, step })
     }
 
     /// A run of this lock file.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         update: Update,
         plan: &Plan,
-        (trial, searched): (&Trial<InputPath, AttrPath>, &Searched),
+        (attempt, searched): (Attempt, &Searched),
         repository: &Repository,
         stop: &CancellationToken,
     ) -> Result<Next, Halted> {
-        let Trial { moved, hosts } = trial;
-        let lock = plan.old.with(&plan.new, moved).text().map_err(CopyError::from)?;
+        let Attempt { moved, hosts, lock, probe } = attempt;
+        let lock = lock.text().map_err(CopyError::from)?;
         self.commits.fetch(repository, &plan.base, stop).await?;
         let file = (plan.path.as_str(), lock.as_str());
         let sha = self.commits.with_file(repository, (&plan.base, file), stop).await?;
@@ -158,7 +189,8 @@ impl Updates {
             note: None,
             state: RunState::Requested,
         };
-        let names: Vec<String> = moved.iter().map(ToString::to_string).collect();
+        let mut names: Vec<String> = moved.iter().map(ToString::to_string).collect();
+        names.extend(probe.iter().map(|it| format!("{} at {}", it.input, it.commit.short())));
         tracing::info!(
             update.id = %update.id,
             run.id = %run.id,
@@ -166,7 +198,7 @@ impl Updates {
             update.id,
             if names.is_empty() { "nothing moved".to_owned() } else { names.join(", ") },
             run.id,
-            searched.tried.len()
+            searched.count
         );
         let facts = TrialFacts {
             base: plan.base.clone(),
@@ -174,10 +206,10 @@ impl Updates {
             lock,
             hosts: match hosts {
                 Hosts::All => None,
-                Hosts::These(hosts) => Some(hosts.clone()),
+                Hosts::These(hosts) => Some(hosts),
             },
         };
-        let trial = NewTrial { nth, round: update.round, moved: moved.clone() };
+        let trial = NewTrial { nth, round: update.round, moved, probe };
         let update = Update { note: None, tries: 0, ..update };
         Ok(Next { trial: Some((run, trial, facts)), ..Next::with(update) })
     }

@@ -11,6 +11,7 @@ use crate::domain::update::life::Plan;
 use crate::domain::update::outcome::{Broken, Held, HeldBack, Move};
 use crate::domain::update::proposal::{Proposal, held_back_markdown};
 use crate::domain::update::search::{self, Found, Why};
+use crate::flow::updates::bisect::Suspect;
 use crate::flow::updates::propose::{Aim, Texts};
 use crate::flow::updates::search::Searched;
 use crate::flow::updates::{Halted, Updates};
@@ -85,13 +86,14 @@ fn moves(plan: &Plan, inputs: &Inputs) -> Vec<Move> {
     inputs.iter().map(|it| moved(plan, it)).collect()
 }
 
-fn moved(plan: &Plan, input: &InputPath) -> Move {
+pub(super) fn moved(plan: &Plan, input: &InputPath) -> Move {
     let of = |lock: &Lock| lock.input(input).map(Revision::of).unwrap_or_default();
     Move::new(input.clone(), of(&plan.old), of(&plan.new))
 }
 
 /// What stays where it is, with what was seen of it.
 fn held_back(plan: &Plan, searched: &Searched, found: &Answer) -> Vec<HeldBack> {
+    let suspects = Suspect::all(plan, searched, found);
     let one = |it: &search::HeldBack<InputPath, AttrPath>| {
         let (held, with, hosts) = match &it.why {
             Why::Breaks { with, hosts } => (Held::Guilty, with.clone(), hosts),
@@ -99,18 +101,20 @@ fn held_back(plan: &Plan, searched: &Searched, found: &Answer) -> Vec<HeldBack> 
         };
         let mut all = with.clone();
         all.insert(it.input.clone());
+        let suspect = suspects.iter().find(|suspect| *suspect.input == it.input);
         HeldBack {
             moved: moved(plan, &it.input),
             held,
             with: with.into_iter().collect(),
             hosts: reasons(searched, hosts, &all),
+            first_bad: suspect.and_then(|suspect| suspect.first_bad(plan, searched)),
         }
     };
     found.held_back.iter().map(one).collect()
 }
 
 /// Why these hosts were not whole with these inputs moved, or with whatever else it was seen with.
-fn reasons(
+pub(super) fn reasons(
     searched: &Searched,
     hosts: &BTreeSet<AttrPath>,
     moved: &Inputs,

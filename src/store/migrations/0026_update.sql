@@ -32,7 +32,8 @@ CREATE INDEX lock_update_state ON lock_update (state, not_before);
 CREATE INDEX lock_update_repository ON lock_update (repository_id, created_at);
 
 -- A run of a lock file that an update tries: the commit of which it is, with this text in the place of its
--- own; which inputs have moved in it; and the hosts that it is about, NULL for all.
+-- own; which inputs have moved in it; the hosts that it is about, NULL for all; and the input that is at a
+-- commit on its way to its newest revision, NULL in all but those that look for the first bad one.
 CREATE TABLE lock_trial (
     run_id TEXT NOT NULL PRIMARY KEY REFERENCES run (id),
     update_id TEXT NOT NULL REFERENCES lock_update (id),
@@ -42,7 +43,8 @@ CREATE TABLE lock_trial (
     path TEXT NOT NULL,
     lock TEXT NOT NULL,
     moved TEXT NOT NULL,
-    hosts TEXT
+    hosts TEXT,
+    probe TEXT
 );
 CREATE INDEX lock_trial_update ON lock_trial (update_id, nth);
 

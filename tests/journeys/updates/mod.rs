@@ -1,4 +1,5 @@
 //! Updates of lock files: real Nix and git repositories as inputs, and what becomes of them on GitHub.
+mod bisect;
 mod fleet;
 mod merging;
 mod places;

@@ -3,9 +3,10 @@ use crate::domain::build::Ending;
 use crate::domain::cause::Reason;
 use crate::domain::id::AttrPath;
 use crate::domain::page::attr_name;
-use crate::domain::text::{fence, inline, tail};
-use crate::domain::update::outcome::{Broken, Held, HeldBack, Move};
-use crate::domain::update::proposal::inputs::{compare, count, dated, name};
+use crate::domain::text::{fence, inline, plain_title, tail};
+use crate::domain::update::outcome::{Broken, FirstBad, Held, HeldBack, Move};
+use crate::domain::update::proposal::MOST_LINE;
+use crate::domain::update::proposal::inputs::{compare, count, dated, linked, name};
 
 /// Lines of a log below a cause.
 const LOG_LINES: usize = 10;
@@ -46,7 +47,7 @@ enum Hosts {
 }
 
 fn input(it: &HeldBack, told: Hosts) -> String {
-    let HeldBack { moved: Move { input, from, to, commits: _ }, held, with, hosts } = it;
+    let HeldBack { moved: Move { input, from, to, commits: _ }, held, with, hosts, first_bad } = it;
     let compare = compare(from, to).map_or_else(String::new, |it| format!(" ({it})"));
     let with = match with.len() {
         0 => String::new(),
@@ -71,10 +72,30 @@ fn input(it: &HeldBack, told: Hosts) -> String {
         dated(from),
         dated(to)
     );
-    let text = format!("{head} {what}");
+    let first_bad = first_bad.as_ref().map_or_else(String::new, |it| format!(" {}", first(it)));
+    let text = format!("{head}{first_bad} {what}");
     match told {
         Hosts::New if !hosts.is_empty() => format!("{text}\n\n{}", causes(hosts)),
         Hosts::New | Hosts::Same => text,
+    }
+}
+
+/// Which commit is to blame, as far as it is known.
+fn first(it: &FirstBad) -> String {
+    match it {
+        FirstBad::Commit(commit) => format!("The first bad commit is {}.", linked(commit)),
+        FirstBad::OneOf { count, after, last } => {
+            let compare = compare(after, last).map_or_else(String::new, |it| format!(" ({it})"));
+            format!(
+                "The first bad commit is one of the {count} after {} up to {}{compare}.",
+                dated(after),
+                dated(last)
+            )
+        }
+        FirstBad::Unreadable(why) => format!(
+            "Which commit is to blame is not known, since its history could not be read: {}.",
+            inline(&plain_title(why, MOST_LINE))
+        ),
     }
 }
 
@@ -138,4 +159,39 @@ fn log(broken: &Broken) -> String {
     };
     let text = tail(lines, LOG_LINES);
     if text.trim().is_empty() { String::new() } else { format!("\n\n{}\n", fence(&text)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::domain::lock::revision::Revision;
+    use crate::domain::page::tests::evaluation_failure;
+    use crate::domain::update::proposal::tests::{held_back, nixpkgs};
+
+    #[test]
+    fn the_first_bad_commit_is_told_as_far_as_it_is_known() {
+        let hosts = [("raider", Broken::Ended(evaluation_failure()))];
+        let Move { from, to, .. } = nixpkgs();
+        let here = Revision { page: None, ..to.clone() };
+        let known = [
+            FirstBad::Commit(to.clone()),
+            FirstBad::Commit(here),
+            FirstBad::OneOf { count: 4, after: from, last: to },
+            FirstBad::Unreadable("<b>the commit\nis @gone".to_owned()),
+        ];
+        let said = known.map(|it| {
+            let held = HeldBack { first_bad: Some(it), ..held_back(nixpkgs(), &[], &hosts) };
+            let text = held_back_markdown(&[held]);
+            let first_bad = text.split_once(")). ").unwrap().1;
+            first_bad.split_once(" Moved").unwrap().0.to_owned()
+        });
+        assert_snapshot!(said.join("\n"), @"
+        The first bad commit is [`b3d51a0365f6`](https://github.com/NixOS/nixpkgs/commit/b3d51a0365f6695e) of 2026-01-09.
+        The first bad commit is `b3d51a0365f6` of 2026-01-09.
+        The first bad commit is one of the 4 after `a72d670ae793` of 2026-01-02 up to `b3d51a0365f6` of 2026-01-09 ([compare](https://github.com/NixOS/nixpkgs/compare/a72d670ae79333b6...b3d51a0365f6695e)).
+        Which commit is to blame is not known, since its history could not be read: &lt;b&gt;the commit is @&#8203;gone.
+        ");
+    }
 }

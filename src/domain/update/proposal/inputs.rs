@@ -73,6 +73,13 @@ pub(super) fn dated(it: &Revision) -> String {
     format!("{}{date}", revision(it))
 }
 
+/// The same with a link to it, where GitHub shows it.
+pub(super) fn linked(it: &Revision) -> String {
+    let Some(url) = it.link() else { return dated(it) };
+    let date = date(it).map_or_else(String::new, |it| format!(" of {it}"));
+    format!("[{}]({url}){date}", revision(it))
+}
+
 /// A link to what lies between two revisions, where GitHub shows it.
 pub(super) fn compare(from: &Revision, to: &Revision) -> Option<String> {
     from.compare(to).map(|url| format!("[compare]({url})"))

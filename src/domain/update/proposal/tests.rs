@@ -9,7 +9,7 @@ use crate::domain::lock::revision::Revision;
 use crate::domain::page::BuildView;
 use crate::domain::page::tests::hostile::{assert_plain, assert_safe, hostile, views};
 use crate::domain::page::tests::{build_failure, built, ended, evaluation_failure, links, over};
-use crate::domain::update::outcome::Held;
+use crate::domain::update::outcome::{FirstBad, Held};
 use crate::domain::verdict::Verdict;
 
 pub(crate) fn input(path: &str) -> InputPath {
@@ -51,6 +51,7 @@ pub(crate) fn held_back(moved: Move, with: &[&str], hosts: &[(&str, Broken)]) ->
         held: Held::Guilty,
         with: with.iter().map(|it| input(it)).collect(),
         hosts: hosts.iter().map(|(name, it)| (AttrPath::host(name), it.clone())).collect(),
+        first_bad: None,
     }
 }
 
@@ -361,6 +362,7 @@ proptest! {
             held,
             with: vec![named.clone()],
             hosts: broken.clone(),
+            first_bad: Some(FirstBad::Unreadable(text.clone())),
         };
         for view in all.iter().map(Some).chain([None]) {
             let proposal = Proposal {
