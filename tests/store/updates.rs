@@ -3,6 +3,7 @@ use fleetcheck::domain::id::CommitSha;
 use fleetcheck::domain::incoming::InstallationStanding;
 use fleetcheck::domain::lock::Lock;
 use fleetcheck::domain::run::{Approval, Reason, Run, RunState};
+use fleetcheck::domain::update::bisect::Probe;
 use fleetcheck::domain::update::life::{Cause, Made, Outcome, Plan, Update, UpdateState};
 use fleetcheck::domain::verdict::Verdict;
 use fleetcheck::store::trials::{NewTrial, TrialFacts};
@@ -57,7 +58,9 @@ async fn claim(world: &World) -> Option<(UpdateClaim, Update)> {
 fn trial(update: &Update, nth: u32) -> (Run, NewTrial, TrialFacts) {
     let reason = Reason::Update { update: update.id.clone(), nth };
     let run = Run { reason, approval: Approval::NotNeeded, ..run("b2", "main") };
-    let trial = NewTrial { nth, round: 1, moved: [].into(), probe: None };
+    let input = serde_json::from_str(r#"["disko","nixpkgs"]"#).unwrap();
+    let probe = Some(Probe { input, commit: sha("d4") });
+    let trial = NewTrial { nth, round: 1, moved: [].into(), probe };
     let facts =
         TrialFacts { base: sha("a1"), path: "flake.lock".into(), lock: "{}\n".into(), hosts: None };
     (run, trial, facts)

@@ -207,11 +207,12 @@ impl Updates {
             }
         };
         let none = || {
-            format!(
-                "no straight way of at most {MOST_COMMITS} commits leads from {} to {}",
-                old.short(),
-                new.short()
-            )
+            let shown = match suspect.place {
+                Ok(Place::GitHub { .. }) => "GitHub shows",
+                Ok(Place::Git { .. }) | Err(_) => "there is",
+            };
+            let (old, new) = (old.short(), new.short());
+            format!("{shown} no straight way of at most {MOST_COMMITS} commits from {old} to {new}")
         };
         Ok(match read.and_then(|it| it.ok_or_else(none)) {
             Ok(commits) => History::Read { commits, unusable: BTreeSet::new() },

@@ -138,7 +138,7 @@ async fn a_history_that_was_written_anew_is_told() {
     fleet.world.nix.output("git", git);
     history(&fleet, "a", &BREAKS_EVALUATION[4..]);
     let told = held_back(&fleet).await;
-    assert!(told.contains("its history could not be read: no straight way"), "{told}");
+    assert!(told.contains("its history could not be read: there is no straight way"), "{told}");
     assert_eq!(probes(&fleet).await, Vec::<String>::new());
 }
 
@@ -156,6 +156,19 @@ async fn an_input_of_an_input_is_looked_through_alone() {
     let body = fleet.pull().body;
     let named = format!("The first bad commit is `{}`", commits[2]);
     assert!(body.contains(&named), "{named}: {body}");
+}
+
+#[tokio::test]
+async fn what_breaks_a_host_together_with_others_is_tried_with_them() {
+    let script = "[ ${a.v}${b.v} != badbad ]";
+    let fleet = Fleet::new(&["a", "b"], &[("raider", script)], "bisect = true\n").await;
+    fleet.inputs().commit("a", "v = \"bad\";");
+    let commits = history(&fleet, "b", &BREAKS_BUILD[2..]);
+    assert_eq!(fleet.update().await, "pull request 1 waits for a person");
+    let pull = fleet.pull();
+    assert_eq!(fleet.newest(&pull.head), ["a"]);
+    let named = format!("The first bad commit is `{}`", commits[2]);
+    assert!(pull.body.contains(&named), "{named}: {}", pull.body);
 }
 
 #[tokio::test]
