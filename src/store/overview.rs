@@ -31,7 +31,7 @@ macro_rules! lines {
             concat!(
                 "SELECT ",
                 update_columns!(),
-                ", u.group_name AS u_group, ",
+                ", ",
                 repository_columns!(),
                 " FROM lock_update u JOIN repository p ON p.id = u.repository_id WHERE ",
                 $where,

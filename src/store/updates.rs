@@ -55,7 +55,7 @@ pub struct Left<'a> {
 macro_rules! update_columns {
     () => {
         "u.id AS u_id, u.repository_id AS u_repository, u.cause AS u_cause, \
-         u.created_at AS u_created_at, u.round AS u_round, \
+         u.created_at AS u_created_at, u.round AS u_round, u.group_name AS u_group, \
          u.made AS u_made, u.pull AS u_pull, u.note AS u_note, u.state AS u_state, \
          u.state_at AS u_state_at, u.outcome AS u_outcome, u.tries AS u_tries"
     };
@@ -300,7 +300,7 @@ impl Columns {
             }
         };
         Ok(Self {
-            group: update.plan.as_ref().map_or_else(String::new, |it| it.group.clone()),
+            group: update.group.clone().unwrap_or_default(),
             plan: update.plan.as_ref().map(rows::to_json).transpose()?.map(rows::text),
             pull,
             note: update.note.clone().map(rows::text),
@@ -371,6 +371,7 @@ pub(super) fn read_outline(row: &AnyRow) -> Result<Update> {
         created_at: rows::time(row, "u_created_at")?,
         round: rows::count(row, "u_round")?,
         tries: rows::count(row, "u_tries")?,
+        group: Some(row.try_get::<String, _>("u_group")?).filter(|it| !it.is_empty()),
         plan: None,
         made: rows::maybe_json(row, "u_made")?,
         note: row.try_get("u_note")?,

@@ -1,16 +1,17 @@
 //! The life of an update: from the wish for one to a pull request that is known to be good, or to
 //! the reason why there is none.
+mod cause;
+
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
-use crate::domain::id::{AttrPath, Branch, CommitSha, Login, RepositoryId, UpdateId};
+use crate::domain::id::{AttrPath, Branch, CommitSha, RepositoryId, UpdateId};
 use crate::domain::lock::Lock;
 use crate::domain::lock::history::History;
 use crate::domain::lock::moved::InputPath;
+pub use crate::domain::update::life::cause::{Cause, UnknownCause};
 
 /// So often an update begins anew, because its base moved on or the weather kept it from an answer,
 /// before it takes what it has.
@@ -27,6 +28,8 @@ pub struct Update {
     pub round: u32,
     /// How often in a row the weather was in its way.
     pub tries: u32,
+    /// The group of inputs that it moves, once it is known; one that begins anew keeps it.
+    pub group: Option<String>,
     /// What it is about, once the newest revisions were looked up.
     pub plan: Option<Plan>,
     /// What GitHub made for it last: on its way to the branch, or there.
@@ -44,46 +47,6 @@ pub struct Made {
     pub base: CommitSha,
     /// The hash of the lock file in it.
     pub lock_hash: String,
-}
-
-/// Why there is an update.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// `[update] schedule`.
-    Schedule,
-    /// A comment, `/fleetcheck update`.
-    Comment { by: Login },
-    /// `fleetcheck update --repo` at the operator's terminal.
-    Command,
-}
-
-/// A cause in the store that this version does not know.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a cause of an update")]
-pub struct UnknownCause(String);
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Schedule => f.write_str("schedule"),
-            Self::Comment { by } => write!(f, "comment:{by}"),
-            Self::Command => f.write_str("command"),
-        }
-    }
-}
-
-impl FromStr for Cause {
-    type Err = UnknownCause;
-
-    fn from_str(text: &str) -> Result<Self, UnknownCause> {
-        let unknown = || UnknownCause(text.to_owned());
-        match text.split_once(':') {
-            None if text == "schedule" => Ok(Self::Schedule),
-            None if text == "command" => Ok(Self::Command),
-            Some(("comment", by)) => Ok(Self::Comment { by: by.parse().map_err(|_| unknown())? }),
-            Some(_) | None => Err(unknown()),
-        }
-    }
 }
 
 /// What an update is about: everything that its search needs, so that it gives the same answer
@@ -258,6 +221,7 @@ impl Update {
             created_at: now,
             round: 1,
             tries: 0,
+            group: None,
             plan: None,
             made: None,
             note: None,
@@ -271,6 +235,7 @@ impl Update {
     /// When they were known before.
     pub fn search(self, plan: Plan) -> Result<Self, Refused> {
         self.from(&[UpdateState::Requested.name()], "search").map(|it| Self {
+            group: Some(plan.group.clone()),
             plan: Some(plan),
             note: None,
             state: UpdateState::Searching,
@@ -379,19 +344,9 @@ mod tests {
             update = update.search(plan()).unwrap().propose().unwrap();
             update = update.again("main has moved".to_owned()).unwrap();
             assert_eq!((&update.plan, update.state.name()), (&None, "requested"));
+            assert_eq!(update.group.as_deref(), Some("all"), "of the others there are others");
         }
         assert_eq!(update.round, MOST_ROUNDS);
         assert!(update.search(plan()).unwrap().again(String::new()).is_err());
-    }
-
-    #[test]
-    fn a_cause_reads_back_as_it_was_written() {
-        let by = "octo-cat".parse().unwrap();
-        for cause in [Cause::Schedule, Cause::Comment { by }, Cause::Command] {
-            assert_eq!(cause.to_string().parse::<Cause>().unwrap(), cause);
-        }
-        for text in ["", "schedule:x", "comment", "comment:a b"] {
-            assert!(text.parse::<Cause>().is_err(), "{text}");
-        }
     }
 }

@@ -22,7 +22,6 @@ use crate::domain::update::outcome::FirstBad;
 use crate::domain::update::search::{self, Hosts, Outcome, Why};
 use crate::flow::evaluate::Interrupted;
 use crate::flow::source::SourceError;
-use crate::flow::update::copy::Copy;
 use crate::flow::updates::search::{Attempt, Searched};
 use crate::flow::updates::{Halted, Next, Updates, words};
 use crate::github::client::GithubError;
@@ -249,7 +248,7 @@ impl Updates {
         let Some(files) = pinned.source else {
             return Ok(Err("Nix does not say where the flake's files are".to_owned()));
         };
-        let copy = Copy::of(files.as_str(), dir, &self.scratch)?;
+        let copy = self.copy(files, dir.clone()).await?;
         copy.set_lock(&newest)?;
         match evaluator.lock_at(copy.flake(), (input, &told), stop).await {
             Ok(()) => {}

@@ -80,7 +80,10 @@ impl Updates {
             histories: vec![],
             left: left.clone(),
         };
-        let mut plans = wishes.groups(&moving).into_iter().map(plan);
+        // One that begins anew is of its group alone: the others are on their way.
+        let mut groups = wishes.groups(&moving);
+        groups.retain(|(group, ..)| update.group.as_ref().is_none_or(|it| it == group));
+        let mut plans = groups.into_iter().map(plan);
         let Some(first) = plans.next() else {
             let names: Vec<String> = not_found.iter().map(|(it, _)| it.to_string()).collect();
             let note = format!("could not be looked up: {}", names.join(", "));
@@ -97,7 +100,7 @@ impl Updates {
     }
 
     /// The files of a commit, of which there may be many, where Nix may write its lock file.
-    async fn copy(&self, files: StorePath, dir: String) -> Result<Copy, Halted> {
+    pub(super) async fn copy(&self, files: StorePath, dir: String) -> Result<Copy, Halted> {
         let scratch = self.scratch.clone();
         let copied = tokio::task::spawn_blocking(move || Copy::of(files.as_str(), &dir, &scratch));
         let io =

@@ -190,3 +190,27 @@ async fn a_person_s_push_does_not_end_the_update_s_build_nor_the_update_theirs()
     assert_eq!(fleet.ended(1).await, ["pull request 1 waits for a person"]);
     assert_eq!(std::fs::read_to_string(count).unwrap(), "1\n2\n", "each was built once");
 }
+
+#[tokio::test]
+async fn groups_whose_base_moves_begin_anew_each_for_itself() {
+    let mut fleet = two("group = \"each\"\n").await;
+    let mut hold = fleet.world.hold("raider");
+    fleet.set_host("raider", &format!("echo ${{a.v}}; {}", hold.script()));
+    hold.let_go();
+    fleet.push().await;
+    hold.runs().await;
+    hold.is_over().await;
+    fleet.inputs().commit("a", "v = \"2\";");
+    fleet.inputs().commit("b", "v = \"2\";");
+    fleet.ask();
+    hold.runs().await;
+    let moved = fleet.world.repo.commit("main", "meanwhile", &[("notes", "new")]);
+    fleet.world.announce("main", &moved).await;
+    hold.let_go();
+    fleet.ended(2).await;
+    let mut branches: Vec<String> = fleet.pulls().into_iter().map(|it| it.branch).collect();
+    branches.sort();
+    assert_eq!(branches, ["fleetcheck/update-a", "fleetcheck/update-b"]);
+    fleet.world.caught_up().await;
+    assert_eq!(fleet.ends().len(), 2, "and no more than these");
+}
