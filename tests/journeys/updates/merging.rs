@@ -1,5 +1,6 @@
 //! A pull request of ours is merged where the policy wishes so, and only then.
 use super::fleet::Fleet;
+use crate::world::github::{FakeGitHub, Fault, Operation};
 
 async fn fleet(policy: &str) -> Fleet {
     let fleet = Fleet::new(&["a"], &[("raider", "[ ${a.v} != bad ]")], policy).await;
@@ -57,4 +58,34 @@ async fn a_merge_that_github_refuses_is_told() {
     fleet.world.github.set_settings(&fleet.world.repo, |it| it.ways = vec![]);
     assert_eq!(fleet.update().await, "pull request 1 waits for a person");
     assert_eq!(fleet.pull().state, "open");
+}
+
+#[tokio::test]
+async fn a_service_that_is_killed_while_it_merges_finds_what_it_has_done() {
+    for (policy, operation) in [
+        ("merge = \"direct\"\n", Operation::MergePull),
+        ("merge = \"auto\"\n", Operation::EnableAutoMerge),
+    ] {
+        let mut fleet = fleet(policy).await;
+        fleet.world.github.set_settings(&fleet.world.repo, |it| {
+            it.allows_auto_merge = true;
+            let expected = "Required status check \"fleet\" is expected.".to_owned();
+            it.missing = (operation == Operation::EnableAutoMerge).then_some(expected);
+        });
+        // The effect happens, and nobody hears of it.
+        fleet.world.github.fail_next(operation, Fault::AnswerLost, 1);
+        fleet.ask();
+        let is_called = |github: &FakeGitHub| github.count(operation) > 0;
+        fleet.world.wait("the call is made", is_called).await;
+        fleet.world.kill().await;
+        fleet.world.start().await;
+        let end = fleet.ended(1).await.remove(0);
+        let pull = fleet.pull();
+        if operation == Operation::MergePull {
+            assert_eq!((&*end, pull.state), ("pull request 1 is merged", "merged"));
+        } else {
+            assert_eq!(end, "GitHub merges pull request 1 when its rules are met");
+            assert_eq!(pull.auto_merge.as_deref(), Some("MERGE"));
+        }
+    }
 }
